@@ -1,0 +1,1 @@
+//! What module and controllers say to each other.

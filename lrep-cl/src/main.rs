@@ -1,0 +1,3 @@
+//! Controller.
+
+fn main() {}
