@@ -1,1 +1,18 @@
-//! The pure decisions of the relay.
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pure decisions of the relay: what a packet is, who may send it, how it leaves.
+//!
+//! Values go in and values come out; nothing here knows the kernel. The same files are a part of
+//! `lreproxy.ko` and, as the crate `relay`, of `cargo test`. So they use `core` only, refer to each
+//! other through `super`, and what runs for each packet has no way to panic: in the kernel a panic
+//! is a BUG.
+
+#![forbid(unsafe_code)]
+#![warn(clippy::std_instead_of_core)]
+
+pub mod admission;
+pub mod checksum;
+mod field;
+pub mod ipv4;
+pub mod payload;
+pub mod validate;

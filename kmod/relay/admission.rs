@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which packets are let through.
+//!
+//! An address is anything that compares, so the rules are the same for every family.
+
+use super::payload::{Class, Payload};
+
+/// What a stream carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// RTP and what shares its port: multiplexed RTCP (RFC 5761), STUN and DTLS (RFC 7983).
+    Rtp,
+    /// RTCP on a port of its own, with STUN and DTLS.
+    Rtcp,
+}
+
+/// Why a packet is not let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The source is not the remote address signalled for this endpoint.
+    ForeignSource,
+    /// The UDP length is wrong, or the payload is not what the stream carries.
+    Malformed,
+}
+
+/// One of the two endpoints of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The first.
+    A,
+    /// The second.
+    B,
+}
+
+/// Which endpoint a packet arrived at when both share one local address and port: the one whose
+/// remote address sent it. `None` when neither did, a [`Refusal::ForeignSource`].
+#[inline(always)]
+#[must_use]
+pub fn arrived_at<T: PartialEq>(a: Option<T>, b: Option<T>, source: T) -> Option<Side> {
+    let source = Some(source);
+    if a == source {
+        Some(Side::A)
+    } else if b == source {
+        Some(Side::B)
+    } else {
+        None
+    }
+}
+
+/// Whether a packet that arrived at an endpoint is let through, and as what.
+///
+/// `remote` is the endpoint's remote address; without one nothing is let through.
+///
+/// # Errors
+///
+/// The first [`Refusal`] that applies, the source before the payload: what a stranger sends says
+/// nothing about the party.
+#[inline(always)]
+pub fn admit<T: PartialEq>(
+    carries: Carries,
+    remote: Option<T>,
+    source: T,
+    payload: Payload,
+) -> Result<Class, Refusal> {
+    if remote != Some(source) {
+        return Err(Refusal::ForeignSource);
+    }
+    match (payload.class(), carries) {
+        (Class::Other, _) | (Class::Rtp, Carries::Rtcp) => Err(Refusal::Malformed),
+        (class, _) => Ok(class),
+    }
+}
