@@ -4,7 +4,7 @@
 //!
 //! An address is anything that compares, so the rules are the same for every family.
 
-use super::payload::{Class, Payload};
+use super::payload::Class;
 
 /// What a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum Side {
 /// remote address sent it. `None` when neither did, a [`Refusal::ForeignSource`].
 #[inline(always)]
 #[must_use]
-pub fn arrived_at<T: PartialEq>(a: Option<T>, b: Option<T>, source: T) -> Option<Side> {
+pub fn direction<T: PartialEq>(a: Option<T>, b: Option<T>, source: T) -> Option<Side> {
     let source = Some(source);
     if a == source {
         Some(Side::A)
@@ -48,7 +48,7 @@ pub fn arrived_at<T: PartialEq>(a: Option<T>, b: Option<T>, source: T) -> Option
     }
 }
 
-/// Whether a packet that arrived at an endpoint is let through, and as what.
+/// Whether a packet that arrived at an endpoint is let through.
 ///
 /// `remote` is the endpoint's remote address; without one nothing is let through.
 ///
@@ -61,13 +61,13 @@ pub fn admit<T: PartialEq>(
     carries: Carries,
     remote: Option<T>,
     source: T,
-    payload: Payload,
-) -> Result<Class, Refusal> {
+    payload: Class,
+) -> Result<(), Refusal> {
     if remote != Some(source) {
         return Err(Refusal::ForeignSource);
     }
-    match (payload.class(), carries) {
-        (Class::Other, _) | (Class::Rtp, Carries::Rtcp) => Err(Refusal::Malformed),
-        (class, _) => Ok(class),
+    match (carries, payload) {
+        (_, Class::Other) | (Carries::Rtcp, Class::Rtp) => Err(Refusal::Malformed),
+        _ => Ok(()),
     }
 }

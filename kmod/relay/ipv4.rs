@@ -4,7 +4,7 @@
 
 mod rewrite;
 
-pub use self::rewrite::{Flow, Rewrite};
+pub use self::rewrite::Rewrite;
 
 use super::{admission::Refusal, field::read};
 use core::{
@@ -21,6 +21,7 @@ pub const UDP_HEADER: usize = 8;
 pub const HEADERS: usize = IP_HEADER + UDP_HEADER;
 
 // Where the fields are, from the start of the IPv4 header: RFC 791 section 3.1, RFC 768.
+const TYPE_OF_SERVICE: usize = 1;
 const TOTAL_LENGTH: usize = 2;
 const FLAGS_AND_OFFSET: usize = 6;
 const TTL: usize = 8;
@@ -47,6 +48,13 @@ pub fn is_candidate(ip: &[u8; IP_HEADER]) -> bool {
     const WHOLE_UDP: u32 = u32::from_ne_bytes([0, 0, 0, UDP]);
     let word = u32::from_ne_bytes(read::<FLAGS_AND_OFFSET, 4, IP_HEADER>(ip));
     word & MASK == WHOLE_UDP && ip[0] == VERSION_4_NO_OPTIONS
+}
+
+/// Where the packet was sent, which decides whether the rest of it is looked at.
+#[inline(always)]
+#[must_use]
+pub fn destination(ip: &[u8; IP_HEADER]) -> Ipv4Addr {
+    Ipv4Addr::from(read::<DESTINATION_ADDRESS, 4, IP_HEADER>(ip))
 }
 
 /// An IPv4 address and a UDP port, in wire order, in a form that compares with one instruction.
@@ -102,13 +110,17 @@ impl fmt::Debug for TransportAddress {
     }
 }
 
-/// What a [candidate](is_candidate)'s headers say, as far as the relay decides by it.
+/// What the headers say, as far as the relay decides by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arriving {
     /// Who sent it.
     pub source: TransportAddress,
     /// Where it was sent: one of our local addresses, if it is ours.
     pub destination: TransportAddress,
+    /// Type of service: the DSCP and the ECN bits (RFC 2474, RFC 3168).
+    pub type_of_service: u8,
+    /// Whether routers must drop the packet rather than fragment it (RFC 791 section 3.1).
+    pub dont_fragment: bool,
     /// Time to live.
     pub ttl: u8,
     /// Bytes of the packet, the IPv4 header included.
@@ -117,31 +129,33 @@ pub struct Arriving {
     pub udp_length: u16,
 }
 
-impl Arriving {
-    /// Reads the headers. Nothing is checked.
-    #[inline(always)]
-    #[must_use]
-    pub fn parse(headers: &[u8; HEADERS]) -> Self {
-        Self {
-            source: TransportAddress::from_wire(
-                read::<SOURCE_ADDRESS, 4, HEADERS>(headers),
-                read::<SOURCE_PORT, 2, HEADERS>(headers),
-            ),
-            destination: TransportAddress::from_wire(
-                read::<DESTINATION_ADDRESS, 4, HEADERS>(headers),
-                read::<DESTINATION_PORT, 2, HEADERS>(headers),
-            ),
-            ttl: headers[TTL],
-            total_length: u16::from_be_bytes(read::<TOTAL_LENGTH, 2, HEADERS>(headers)),
-            udp_length: u16::from_be_bytes(read::<UDP_LENGTH, 2, HEADERS>(headers)),
-        }
+/// Reads the headers of a [candidate](is_candidate). Nothing is checked.
+#[inline(always)]
+#[must_use]
+pub fn parse(headers: &[u8; HEADERS]) -> Arriving {
+    Arriving {
+        source: TransportAddress::from_wire(
+            read::<SOURCE_ADDRESS, 4, HEADERS>(headers),
+            read::<SOURCE_PORT, 2, HEADERS>(headers),
+        ),
+        destination: TransportAddress::from_wire(
+            read::<DESTINATION_ADDRESS, 4, HEADERS>(headers),
+            read::<DESTINATION_PORT, 2, HEADERS>(headers),
+        ),
+        type_of_service: headers[TYPE_OF_SERVICE],
+        dont_fragment: headers[FLAGS_AND_OFFSET] & 0x40 != 0,
+        ttl: headers[TTL],
+        total_length: u16::from_be_bytes(read::<TOTAL_LENGTH, 2, HEADERS>(headers)),
+        udp_length: u16::from_be_bytes(read::<UDP_LENGTH, 2, HEADERS>(headers)),
     }
+}
 
+impl Arriving {
     /// Whether anything of the time to live is left after the hop through the relay. Else the
     /// packet is dropped and ICMP Time Exceeded is due (RFC 1812 section 5.3.1).
     #[inline(always)]
     #[must_use]
-    pub fn may_be_forwarded(&self) -> bool {
+    pub fn ttl_allows_forwarding(&self) -> bool {
         self.ttl > 1
     }
 

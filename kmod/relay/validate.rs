@@ -5,99 +5,96 @@
 use super::admission::Side;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
-/// One side of a stream, as the controller asks for it.
+/// One side of a stream, as signalled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Where the relay receives and sends.
     pub local: SocketAddrV4,
-    /// The party; `None` while it is on hold.
+    /// The party; `None` on hold.
     pub remote: Option<SocketAddrV4>,
 }
 
-/// What is wrong with an address.
+/// What is wrong with an address or a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// 0.0.0.0.
+pub enum Invalid {
+    /// The address is 0.0.0.0.
     Unspecified,
-    /// 224.0.0.0/4.
+    /// The address is one of 224.0.0.0/4.
     Multicast,
-    /// 255.255.255.255.
+    /// The address is 255.255.255.255.
     Broadcast,
-    /// A remote address of 127.0.0.0/8 while the local address is not: nothing can come from there.
+    /// The remote address is one of 127.0.0.0/8 and the local one is not.
     Loopback,
-    /// Port 0.
+    /// The remote port is 0.
     NoPort,
-    /// The remote address and port are a local one of the same stream: packets would circle.
+    /// The remote is a local endpoint of the same stream: packets would circle.
     OwnEndpoint,
-    /// Both endpoints share local and remote address and port: no packet tells where it belongs.
+    /// Both endpoints share their local and their remote address and port: nothing in a packet
+    /// tells which of them it arrived at.
     SameRemote,
 }
 
-impl Problem {
-    /// What is wrong and what to do, short enough for an extended ack (79 bytes).
+impl Invalid {
+    /// What is wrong and what is right, to stand after the name of the attribute. At most 60
+    /// bytes, so that both fit into an extended ack (`NETLINK_MAX_FMTMSG_LEN` of
+    /// `include/linux/netlink.h`).
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Unspecified => "0.0.0.0 is nobody's address; give the unicast address of one host",
-                "0.0.0.0 is nobody's address; to hold the call leave the remote out"
-            }
-            Self::Multicast => "a multicast address; give the unicast address of one host",
-            Self::Broadcast => "the broadcast address; give the unicast address of one host",
-            Self::Loopback => {
-                "a remote address of this host's loopback needs a local one of it too"
-            }
-            Self::NoPort => "port 0 cannot be sent to; to hold the call leave the remote out",
-            Self::OwnEndpoint => {
-                "remote is a local endpoint of the same stream; give the party's own"
-            }
-            Self::SameRemote => "endpoints that share a local port need remotes that differ",
+            Self::Unspecified => "0.0.0.0 is no host, must be a unicast address",
+            Self::Multicast => "is multicast, must be a unicast address",
+            Self::Broadcast => "is broadcast, must be a unicast address",
+            Self::Loopback => "is loopback, while the local address is not",
+            Self::NoPort => "is 0; to hold the call leave the remote out",
+            Self::OwnEndpoint => "is this stream's own local endpoint, must be the party's",
+            Self::SameRemote => "must differ between endpoints that share a local port",
         }
     }
 }
 
-/// Whether packets may be received on and sent from an address.
+/// Whether an address is one host's, as every local and every remote address must be.
 ///
 /// # Errors
 ///
-/// [`Problem::Unspecified`], [`Problem::Multicast`] or [`Problem::Broadcast`].
-pub fn local_address(address: Ipv4Addr) -> Result<(), Problem> {
+/// [`Invalid::Unspecified`], [`Invalid::Multicast`] or [`Invalid::Broadcast`].
+pub fn unicast(address: Ipv4Addr) -> Result<(), Invalid> {
     if address.is_unspecified() {
-        Err(Problem::Unspecified)
+        Err(Invalid::Unspecified)
     } else if address.is_multicast() {
-        Err(Problem::Multicast)
+        Err(Invalid::Multicast)
     } else if address.is_broadcast() {
-        Err(Problem::Broadcast)
+        Err(Invalid::Broadcast)
     } else {
         Ok(())
     }
 }
 
-/// Whether packets may be relayed between the remotes of two endpoints. Their local addresses are
-/// known to be configured.
+/// Whether packets may be relayed between the remotes of two endpoints. That their local
+/// addresses are configured and their local ports are free is not known here.
 ///
 /// # Errors
 ///
-/// The first problem and the endpoint whose remote address has it.
-pub fn stream(a: &Endpoint, b: &Endpoint) -> Result<(), (Side, Problem)> {
-    remote(a, b).map_err(|problem| (Side::A, problem))?;
-    remote(b, a).map_err(|problem| (Side::B, problem))?;
+/// The endpoint and what is wrong with its remote; the first of several.
+pub fn stream(a: &Endpoint, b: &Endpoint) -> Result<(), (Side, Invalid)> {
+    remote(a, b).map_err(|invalid| (Side::A, invalid))?;
+    remote(b, a).map_err(|invalid| (Side::B, invalid))?;
     if a.local == b.local && a.remote.is_some() && a.remote == b.remote {
-        return Err((Side::B, Problem::SameRemote));
+        return Err((Side::B, Invalid::SameRemote));
     }
     Ok(())
 }
 
-fn remote(own: &Endpoint, opposite: &Endpoint) -> Result<(), Problem> {
+fn remote(own: &Endpoint, opposite: &Endpoint) -> Result<(), Invalid> {
     let Some(remote) = own.remote else {
         return Ok(());
     };
-    local_address(*remote.ip())?;
+    unicast(*remote.ip())?;
     if remote.ip().is_loopback() && !own.local.ip().is_loopback() {
-        Err(Problem::Loopback)
+        Err(Invalid::Loopback)
     } else if remote.port() == 0 {
-        Err(Problem::NoPort)
+        Err(Invalid::NoPort)
     } else if remote == own.local || remote == opposite.local {
-        Err(Problem::OwnEndpoint)
+        Err(Invalid::OwnEndpoint)
     } else {
         Ok(())
     }

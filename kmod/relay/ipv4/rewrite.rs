@@ -11,31 +11,6 @@ use super::{
 };
 use core::net::SocketAddrV4;
 
-/// Who sends and who is to receive, at one side of the relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flow {
-    /// Where the packet comes from.
-    pub source: SocketAddrV4,
-    /// Where it goes to.
-    pub destination: SocketAddrV4,
-}
-
-impl Flow {
-    fn addresses(&self) -> [u8; 8] {
-        let [a, b, c, d] = self.source.ip().octets();
-        let [e, f, g, h] = self.destination.ip().octets();
-        [a, b, c, d, e, f, g, h]
-    }
-
-    /// As in the headers, where the ports follow the addresses.
-    fn wire(&self) -> [u8; 12] {
-        let [a, b, c, d, e, f, g, h] = self.addresses();
-        let [i, j] = self.source.port().to_be_bytes();
-        let [k, l] = self.destination.port().to_be_bytes();
-        [a, b, c, d, e, f, g, h, i, j, k, l]
-    }
-}
-
 /// What the relay does to the headers of every packet of one direction, computed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rewrite {
@@ -51,22 +26,28 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    /// From what packets arrive with to what they leave with.
+    /// From the source and destination packets arrive with to those they leave with.
     #[must_use]
-    pub fn new(arriving: &Flow, leaving: &Flow) -> Self {
-        let addresses = Delta::between(&arriving.addresses(), &leaving.addresses());
+    pub fn new(
+        arriving: (SocketAddrV4, SocketAddrV4),
+        leaving: (SocketAddrV4, SocketAddrV4),
+    ) -> Self {
+        let addresses = Delta::between(&addresses(arriving), &addresses(leaving));
         // The TTL is the upper byte of its word: whatever it is, one less is 0x0100 less.
         let one_hop = Delta::between(&[1, 0], &[0, 0]);
         Self {
-            leaving: leaving.wire(),
+            leaving: addresses_and_ports(leaving),
             ip_sum: addresses + one_hop,
             pseudo_sum: addresses,
-            udp_checksum: Delta::between(&leaving.wire(), &arriving.wire()),
+            udp_checksum: Delta::between(
+                &addresses_and_ports(leaving),
+                &addresses_and_ports(arriving),
+            ),
         }
     }
 
     /// Rewrites addresses, ports, TTL and both checksums of a packet that arrived as told to
-    /// [`Rewrite::new`] and [may be forwarded](super::Arriving::may_be_forwarded).
+    /// [`Rewrite::new`] and [may be forwarded](super::Arriving::ttl_allows_forwarding).
     ///
     /// `partial` tells that the UDP checksum field only holds the sum of the pseudo header, not
     /// complemented, for the device to complete (`CHECKSUM_PARTIAL` of `include/linux/skbuff.h`).
@@ -93,4 +74,18 @@ impl Rewrite {
         };
         write::<UDP_CHECKSUM, 2, HEADERS>(headers, checksum.to_ne_bytes());
     }
+}
+
+fn addresses((source, destination): (SocketAddrV4, SocketAddrV4)) -> [u8; 8] {
+    let [a, b, c, d] = source.ip().octets();
+    let [e, f, g, h] = destination.ip().octets();
+    [a, b, c, d, e, f, g, h]
+}
+
+/// As in the headers, where the ports follow the addresses.
+fn addresses_and_ports((source, destination): (SocketAddrV4, SocketAddrV4)) -> [u8; 12] {
+    let [a, b, c, d, e, f, g, h] = addresses((source, destination));
+    let [i, j] = source.port().to_be_bytes();
+    let [k, l] = destination.port().to_be_bytes();
+    [a, b, c, d, e, f, g, h, i, j, k, l]
 }
