@@ -34,6 +34,11 @@ in_root() {
 	)
 }
 
+# installed_versions PACKAGE...: their versions in the build root.
+installed_versions() {
+	dpkg-query --admindir="$BUILDROOT/var/lib/dpkg" --show "$@"
+}
+
 kernel_release() { cut -d' ' -f1 "$LREP_CACHE/kernel/current"; }
 
 name=$(basename "$1")
