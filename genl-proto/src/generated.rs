@@ -1,0 +1,956 @@
+// SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR MIT)
+// Do not edit: generated from genl-proto/lreproxy.yaml by `make generate`.
+
+/// Name of the generic netlink family.
+pub const FAMILY_NAME: &str = "lreproxy";
+
+/// Version of this protocol. Module and controller refuse to work together when
+/// theirs differ.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Longest label of a session, in bytes.
+pub const LABEL_MAX: u32 = 255;
+
+/// Most streams one session can have.
+pub const STREAMS_MAX: u32 = 16;
+
+/// Most sessions or ids one bulk command can carry.
+pub const BULK_MAX: u32 = 256;
+
+/// Most local addresses one network namespace can relay on.
+pub const LOCAL_ADDRESSES_MAX: u32 = 64;
+
+/// Shortest idle timeout, in milliseconds.
+pub const TIMEOUT_MIN_MS: u32 = 1000;
+
+/// Longest idle timeout, in milliseconds (seven days).
+pub const TIMEOUT_MAX_MS: u32 = 604_800_000;
+
+/// Name of the multicast group `events`.
+pub const GROUP_EVENTS: &str = "events";
+
+/// What a stream carries, which decides what is admitted to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum StreamKind {
+    /// RTP, and what shares its port: multiplexed RTCP (RFC 5761), STUN and
+    /// DTLS.
+    Rtp = 0,
+    /// RTCP on a port of its own.
+    Rtcp = 1,
+}
+
+impl StreamKind {
+    /// Every value, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::Rtp, Self::Rtcp];
+
+    /// The value of this number; none when there is no such value.
+    pub const fn from_u32(number: u32) -> Option<Self> {
+        match number {
+            0 => Some(Self::Rtp),
+            1 => Some(Self::Rtcp),
+            _ => None,
+        }
+    }
+
+    /// Its name in the specification.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rtp => "rtp",
+            Self::Rtcp => "rtcp",
+        }
+    }
+}
+
+/// Why a packet was not forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum DropReason {
+    /// The port belongs to the relay's range and no session owns it. Counted in
+    /// the totals only.
+    NoSession = 0,
+    /// The source is not the remote address signalled for this endpoint.
+    ForeignSource = 1,
+    /// The UDP length is wrong, or the payload is not what the stream carries.
+    Malformed = 2,
+    /// The opposite endpoint has no remote address (the call is on hold).
+    Held = 3,
+    /// The time to live ran out here; ICMP Time Exceeded went back to the
+    /// sender.
+    TtlExceeded = 4,
+    /// The packet exceeds the path MTU and may not be fragmented; ICMP
+    /// Fragmentation Needed went back to the sender.
+    TooBig = 5,
+    /// There is no route to the opposite endpoint's remote address.
+    NoRoute = 6,
+    /// The packet could not be made writable.
+    NoMemory = 7,
+}
+
+impl DropReason {
+    /// Every value, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::NoSession,
+        Self::ForeignSource,
+        Self::Malformed,
+        Self::Held,
+        Self::TtlExceeded,
+        Self::TooBig,
+        Self::NoRoute,
+        Self::NoMemory,
+    ];
+
+    /// The value of this number; none when there is no such value.
+    pub const fn from_u32(number: u32) -> Option<Self> {
+        match number {
+            0 => Some(Self::NoSession),
+            1 => Some(Self::ForeignSource),
+            2 => Some(Self::Malformed),
+            3 => Some(Self::Held),
+            4 => Some(Self::TtlExceeded),
+            5 => Some(Self::TooBig),
+            6 => Some(Self::NoRoute),
+            7 => Some(Self::NoMemory),
+            _ => None,
+        }
+    }
+
+    /// Its name in the specification.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoSession => "no-session",
+            Self::ForeignSource => "foreign-source",
+            Self::Malformed => "malformed",
+            Self::Held => "held",
+            Self::TtlExceeded => "ttl-exceeded",
+            Self::TooBig => "too-big",
+            Self::NoRoute => "no-route",
+            Self::NoMemory => "no-memory",
+        }
+    }
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum EndReason {
+    /// No packet was admitted for as long as its idle timeout.
+    Expired = 0,
+    /// A controller deleted it by its id.
+    Deleted = 1,
+    /// A controller flushed the table.
+    Flushed = 2,
+    /// A newer session took one of its local ports.
+    Replaced = 3,
+}
+
+impl EndReason {
+    /// Every value, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Expired, Self::Deleted, Self::Flushed, Self::Replaced];
+
+    /// The value of this number; none when there is no such value.
+    pub const fn from_u32(number: u32) -> Option<Self> {
+        match number {
+            0 => Some(Self::Expired),
+            1 => Some(Self::Deleted),
+            2 => Some(Self::Flushed),
+            3 => Some(Self::Replaced),
+            _ => None,
+        }
+    }
+
+    /// Its name in the specification.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Deleted => "deleted",
+            Self::Flushed => "flushed",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
+/// The commands a controller sends and the events it receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Command {
+    /// Make a session. It forwards when the answer is sent. EEXIST when a local
+    /// port is taken, EADDRNOTAVAIL when a local address is not configured.
+    SessionNew = 1,
+    /// Change a session. Streams are matched by their kind and local endpoints,
+    /// must exist, and get the remotes given; streams not named stay as they
+    /// are. Counters go on. ENOENT when there is no such session or stream.
+    SessionSet = 2,
+    /// End a session and answer its final state. ENOENT when there is none.
+    SessionDel = 3,
+    /// Tell one session, or all of them in the order of their ids.
+    SessionGet = 4,
+    /// End all sessions, or those of one owner.
+    SessionFlush = 5,
+    /// Make several sessions, all of them or none.
+    SessionBulkNew = 6,
+    /// End several sessions, all of them or (when one does not exist) none.
+    SessionBulkDel = 7,
+    /// Tell the settings and the versions.
+    ConfigGet = 8,
+    /// Set the port range, the local addresses, or both; what is not given
+    /// stays. The addresses given replace the old ones. EBUSY when a session
+    /// lives on an address that would go.
+    ConfigSet = 9,
+    /// Tell the counters of the whole network namespace.
+    TotalsGet = 10,
+    /// A session ended, with its final state.
+    SessionEnded = 11,
+}
+
+impl Command {
+    /// Every value, in the order of their numbers.
+    pub const ALL: [Self; 11] = [
+        Self::SessionNew,
+        Self::SessionSet,
+        Self::SessionDel,
+        Self::SessionGet,
+        Self::SessionFlush,
+        Self::SessionBulkNew,
+        Self::SessionBulkDel,
+        Self::ConfigGet,
+        Self::ConfigSet,
+        Self::TotalsGet,
+        Self::SessionEnded,
+    ];
+
+    /// The value of this number; none when there is no such value.
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::SessionNew),
+            2 => Some(Self::SessionSet),
+            3 => Some(Self::SessionDel),
+            4 => Some(Self::SessionGet),
+            5 => Some(Self::SessionFlush),
+            6 => Some(Self::SessionBulkNew),
+            7 => Some(Self::SessionBulkDel),
+            8 => Some(Self::ConfigGet),
+            9 => Some(Self::ConfigSet),
+            10 => Some(Self::TotalsGet),
+            11 => Some(Self::SessionEnded),
+            _ => None,
+        }
+    }
+
+    /// Its name in the specification.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SessionNew => "session-new",
+            Self::SessionSet => "session-set",
+            Self::SessionDel => "session-del",
+            Self::SessionGet => "session-get",
+            Self::SessionFlush => "session-flush",
+            Self::SessionBulkNew => "session-bulk-new",
+            Self::SessionBulkDel => "session-bulk-del",
+            Self::ConfigGet => "config-get",
+            Self::ConfigSet => "config-set",
+            Self::TotalsGet => "totals-get",
+            Self::SessionEnded => "session-ended",
+        }
+    }
+}
+
+/// What a value of an attribute is, and what the kernel validates of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No value: it is there or not.
+    Flag,
+    /// A `u16`.
+    U16 {
+        /// In network byte order; in host byte order otherwise.
+        big_endian: bool,
+        /// Smallest value allowed.
+        min: u16,
+        /// Largest value allowed.
+        max: u16,
+    },
+    /// A `u32` in host byte order.
+    U32 {
+        /// Smallest value allowed.
+        min: u32,
+        /// Largest value allowed.
+        max: u32,
+    },
+    /// An unsigned integer of 4 or 8 bytes in host byte order.
+    Uint,
+    /// A string that ends with a zero byte.
+    String,
+    /// Bytes.
+    Binary {
+        /// Fewest bytes allowed.
+        min_len: u16,
+        /// Most bytes allowed.
+        max_len: u16,
+    },
+    /// Attributes of another set.
+    Nest(&'static [Attribute]),
+}
+
+/// One attribute of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attribute {
+    /// Its number in its set.
+    pub id: u16,
+    /// Its name in the specification.
+    pub name: &'static str,
+    /// What its value is.
+    pub kind: Kind,
+    /// Whether it can be there more than once.
+    pub multi: bool,
+}
+
+/// One command that a controller can send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Its number.
+    pub command: Command,
+    /// Its name in the specification.
+    pub name: &'static str,
+    /// The attribute set of its requests and answers.
+    pub attributes: &'static [Attribute],
+    /// Numbers of the attributes that a request can carry.
+    pub request: &'static [u16],
+    /// Whether it can also be asked for with `NLM_F_DUMP`.
+    pub dump: bool,
+    /// Whether it takes `CAP_NET_ADMIN` in the user namespace of the network
+    /// namespace.
+    pub admin: bool,
+}
+
+/// One multicast group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its name, by which a controller finds its number.
+    pub name: &'static str,
+    /// Whether joining takes `CAP_NET_ADMIN` in the user namespace of the
+    /// network namespace.
+    pub admin: bool,
+}
+
+/// Attribute set `endpoint`. One side of a stream.
+pub mod endpoint {
+    use super::{Attribute, Kind};
+
+    /// Address the relay receives on and sends from, in network byte order: 4
+    /// bytes (IPv4) or 16 bytes (IPv6). One of the configured local addresses.
+    pub const LOCAL_ADDRESS: u16 = 1;
+
+    /// UDP port the relay receives on and sends from.
+    pub const LOCAL_PORT: u16 = 2;
+
+    /// Address of the party, of the same length as its own local address.
+    /// Without it (and remote-port) nothing is sent to this endpoint and
+    /// nothing from it is admitted: the call is on hold.
+    pub const REMOTE_ADDRESS: u16 = 3;
+
+    /// UDP port of the party.
+    pub const REMOTE_PORT: u16 = 4;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 4;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 4] = [
+        Attribute {
+            id: LOCAL_ADDRESS,
+            name: "local-address",
+            kind: Kind::Binary {
+                min_len: 4,
+                max_len: 16,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: LOCAL_PORT,
+            name: "local-port",
+            kind: Kind::U16 {
+                big_endian: true,
+                min: 1,
+                max: u16::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: REMOTE_ADDRESS,
+            name: "remote-address",
+            kind: Kind::Binary {
+                min_len: 4,
+                max_len: 16,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: REMOTE_PORT,
+            name: "remote-port",
+            kind: Kind::U16 {
+                big_endian: true,
+                min: 1,
+                max: u16::MAX,
+            },
+            multi: false,
+        },
+    ];
+}
+
+/// Attribute set `drops`. Packets not forwarded, by reason. Reasons never met
+/// are left out.
+pub mod drops {
+    use super::{Attribute, Kind};
+
+    /// Why.
+    pub const REASON: u16 = 1;
+
+    /// How many.
+    pub const PACKETS: u16 = 2;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 2;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 2] = [
+        Attribute {
+            id: REASON,
+            name: "reason",
+            kind: Kind::U32 {
+                min: 0,
+                max: super::DropReason::NoMemory as u32,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: PACKETS,
+            name: "packets",
+            kind: Kind::Uint,
+            multi: false,
+        },
+    ];
+}
+
+/// Attribute set `counters`. What one direction of a stream, or the whole
+/// namespace, has relayed.
+pub mod counters {
+    use super::{Attribute, Kind};
+
+    /// Packets forwarded.
+    pub const PACKETS: u16 = 1;
+
+    /// UDP payload bytes forwarded.
+    pub const BYTES: u16 = 2;
+
+    /// Packets not forwarded, one entry for each reason met.
+    pub const DROPS: u16 = 3;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 3;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 3] = [
+        Attribute {
+            id: PACKETS,
+            name: "packets",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: BYTES,
+            name: "bytes",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: DROPS,
+            name: "drops",
+            kind: Kind::Nest(&super::drops::ATTRS),
+            multi: true,
+        },
+    ];
+}
+
+/// Attribute set `stream`. Two endpoints facing each other.
+pub mod stream {
+    use super::{Attribute, Kind};
+
+    /// What the stream carries.
+    pub const KIND: u16 = 1;
+
+    /// One endpoint.
+    pub const A: u16 = 2;
+
+    /// The other endpoint. It may share a's local address and port; then the
+    /// source of a packet tells its direction, and the two remotes must differ.
+    pub const B: u16 = 3;
+
+    /// What arrived at endpoint a. Answers and events only.
+    pub const FROM_A: u16 = 4;
+
+    /// What arrived at endpoint b. Answers and events only.
+    pub const FROM_B: u16 = 5;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 5;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 5] = [
+        Attribute {
+            id: KIND,
+            name: "kind",
+            kind: Kind::U32 {
+                min: 0,
+                max: super::StreamKind::Rtcp as u32,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: A,
+            name: "a",
+            kind: Kind::Nest(&super::endpoint::ATTRS),
+            multi: false,
+        },
+        Attribute {
+            id: B,
+            name: "b",
+            kind: Kind::Nest(&super::endpoint::ATTRS),
+            multi: false,
+        },
+        Attribute {
+            id: FROM_A,
+            name: "from-a",
+            kind: Kind::Nest(&super::counters::ATTRS),
+            multi: false,
+        },
+        Attribute {
+            id: FROM_B,
+            name: "from-b",
+            kind: Kind::Nest(&super::counters::ATTRS),
+            multi: false,
+        },
+    ];
+}
+
+/// Attribute set `session`. What a call holds in the relay.
+pub mod session {
+    use super::{Attribute, Kind};
+
+    /// Number the module gave the session. Never zero, never given twice while
+    /// the module is loaded.
+    pub const ID: u16 = 1;
+
+    /// Name the controller gave it, usually the Call-ID. Any bytes.
+    pub const LABEL: u16 = 2;
+
+    /// Tag of the controller that owns the session; 0 when not given.
+    pub const OWNER: u16 = 3;
+
+    /// Idle timeout: the session ends when no packet was admitted for this
+    /// long, in either direction of any stream. Milliseconds.
+    pub const TIMEOUT_MS: u16 = 4;
+
+    /// The streams, 1 to streams-max.
+    pub const STREAM: u16 = 5;
+
+    /// With session-new: sessions that own one of the local ports asked for are
+    /// ended in the same step, instead of failing with EEXIST.
+    pub const REPLACE: u16 = 6;
+
+    /// Ids of the sessions that were ended by replace.
+    pub const REPLACED: u16 = 7;
+
+    /// Time since the session was made, in milliseconds.
+    pub const AGE_MS: u16 = 8;
+
+    /// Time since the last packet was admitted (or since the session was made),
+    /// in milliseconds.
+    pub const IDLE_MS: u16 = 9;
+
+    /// Why the session ended. Events only.
+    pub const END_REASON: u16 = 10;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 10;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 10] = [
+        Attribute {
+            id: ID,
+            name: "id",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: LABEL,
+            name: "label",
+            kind: Kind::Binary {
+                min_len: 0,
+                max_len: super::LABEL_MAX as u16,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: OWNER,
+            name: "owner",
+            kind: Kind::U32 {
+                min: 0,
+                max: u32::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: TIMEOUT_MS,
+            name: "timeout-ms",
+            kind: Kind::U32 {
+                min: super::TIMEOUT_MIN_MS,
+                max: super::TIMEOUT_MAX_MS,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: STREAM,
+            name: "stream",
+            kind: Kind::Nest(&super::stream::ATTRS),
+            multi: true,
+        },
+        Attribute {
+            id: REPLACE,
+            name: "replace",
+            kind: Kind::Flag,
+            multi: false,
+        },
+        Attribute {
+            id: REPLACED,
+            name: "replaced",
+            kind: Kind::Uint,
+            multi: true,
+        },
+        Attribute {
+            id: AGE_MS,
+            name: "age-ms",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: IDLE_MS,
+            name: "idle-ms",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: END_REASON,
+            name: "end-reason",
+            kind: Kind::U32 {
+                min: 0,
+                max: super::EndReason::Replaced as u32,
+            },
+            multi: false,
+        },
+    ];
+}
+
+/// Attribute set `bulk`. Several sessions in one command.
+pub mod bulk {
+    use super::{Attribute, Kind};
+
+    /// The sessions to make, as for session-new, in order.
+    pub const SESSION: u16 = 1;
+
+    /// Ids: of the sessions to delete, or of those made, in the order asked
+    /// for.
+    pub const ID: u16 = 2;
+
+    /// Ids of the sessions that were ended by replace.
+    pub const REPLACED: u16 = 3;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 3;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 3] = [
+        Attribute {
+            id: SESSION,
+            name: "session",
+            kind: Kind::Nest(&super::session::ATTRS),
+            multi: true,
+        },
+        Attribute {
+            id: ID,
+            name: "id",
+            kind: Kind::Uint,
+            multi: true,
+        },
+        Attribute {
+            id: REPLACED,
+            name: "replaced",
+            kind: Kind::Uint,
+            multi: true,
+        },
+    ];
+}
+
+/// Attribute set `flush`. Which sessions to end.
+pub mod flush {
+    use super::{Attribute, Kind};
+
+    /// Only the sessions with this tag; all sessions when not given.
+    pub const OWNER: u16 = 1;
+
+    /// How many were ended.
+    pub const ENDED: u16 = 2;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 2;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 2] = [
+        Attribute {
+            id: OWNER,
+            name: "owner",
+            kind: Kind::U32 {
+                min: 0,
+                max: u32::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: ENDED,
+            name: "ended",
+            kind: Kind::Uint,
+            multi: false,
+        },
+    ];
+}
+
+/// Attribute set `config`. Settings of the relay in this network namespace.
+pub mod config {
+    use super::{Attribute, Kind};
+
+    /// Value of the protocol-version definition the module was built with.
+    pub const PROTOCOL_VERSION: u16 = 1;
+
+    /// Version of the module.
+    pub const MODULE_VERSION: u16 = 2;
+
+    /// First port of the relay's range. 0 while not configured.
+    pub const PORT_MIN: u16 = 3;
+
+    /// Last port of the relay's range.
+    pub const PORT_MAX: u16 = 4;
+
+    /// Addresses the relay receives on, in network byte order. A packet to one
+    /// of them and to a port of the range that no session owns is dropped.
+    pub const LOCAL_ADDRESS: u16 = 5;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 5;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 5] = [
+        Attribute {
+            id: PROTOCOL_VERSION,
+            name: "protocol-version",
+            kind: Kind::U32 {
+                min: 0,
+                max: u32::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: MODULE_VERSION,
+            name: "module-version",
+            kind: Kind::String,
+            multi: false,
+        },
+        Attribute {
+            id: PORT_MIN,
+            name: "port-min",
+            kind: Kind::U16 {
+                big_endian: false,
+                min: 1,
+                max: u16::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: PORT_MAX,
+            name: "port-max",
+            kind: Kind::U16 {
+                big_endian: false,
+                min: 1,
+                max: u16::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: LOCAL_ADDRESS,
+            name: "local-address",
+            kind: Kind::Binary {
+                min_len: 4,
+                max_len: 16,
+            },
+            multi: true,
+        },
+    ];
+}
+
+/// Attribute set `totals`. What the relay of this network namespace has done
+/// since it was made.
+pub mod totals {
+    use super::{Attribute, Kind};
+
+    /// Sessions alive.
+    pub const SESSIONS: u16 = 1;
+
+    /// Sessions ever made.
+    pub const CREATED: u16 = 2;
+
+    /// Sessions that ended by their idle timeout.
+    pub const EXPIRED: u16 = 3;
+
+    /// Sessions that a newer one replaced.
+    pub const REPLACED: u16 = 4;
+
+    /// All packets, those of ended sessions included.
+    pub const RELAYED: u16 = 5;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 5;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 5] = [
+        Attribute {
+            id: SESSIONS,
+            name: "sessions",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: CREATED,
+            name: "created",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: EXPIRED,
+            name: "expired",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: REPLACED,
+            name: "replaced",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: RELAYED,
+            name: "relayed",
+            kind: Kind::Nest(&super::counters::ATTRS),
+            multi: false,
+        },
+    ];
+}
+
+/// Every command a controller can send, in the order of their numbers.
+pub const OPERATIONS: [Operation; 10] = [
+    Operation {
+        command: Command::SessionNew,
+        name: "session-new",
+        attributes: &session::ATTRS,
+        request: &[
+            session::LABEL,
+            session::OWNER,
+            session::TIMEOUT_MS,
+            session::STREAM,
+            session::REPLACE,
+        ],
+        dump: false,
+        admin: true,
+    },
+    Operation {
+        command: Command::SessionSet,
+        name: "session-set",
+        attributes: &session::ATTRS,
+        request: &[
+            session::ID,
+            session::LABEL,
+            session::OWNER,
+            session::TIMEOUT_MS,
+            session::STREAM,
+        ],
+        dump: false,
+        admin: true,
+    },
+    Operation {
+        command: Command::SessionDel,
+        name: "session-del",
+        attributes: &session::ATTRS,
+        request: &[session::ID],
+        dump: false,
+        admin: true,
+    },
+    Operation {
+        command: Command::SessionGet,
+        name: "session-get",
+        attributes: &session::ATTRS,
+        request: &[session::ID],
+        dump: true,
+        admin: true,
+    },
+    Operation {
+        command: Command::SessionFlush,
+        name: "session-flush",
+        attributes: &flush::ATTRS,
+        request: &[flush::OWNER],
+        dump: false,
+        admin: true,
+    },
+    Operation {
+        command: Command::SessionBulkNew,
+        name: "session-bulk-new",
+        attributes: &bulk::ATTRS,
+        request: &[bulk::SESSION],
+        dump: false,
+        admin: true,
+    },
+    Operation {
+        command: Command::SessionBulkDel,
+        name: "session-bulk-del",
+        attributes: &bulk::ATTRS,
+        request: &[bulk::ID],
+        dump: false,
+        admin: true,
+    },
+    Operation {
+        command: Command::ConfigGet,
+        name: "config-get",
+        attributes: &config::ATTRS,
+        request: &[],
+        dump: false,
+        admin: true,
+    },
+    Operation {
+        command: Command::ConfigSet,
+        name: "config-set",
+        attributes: &config::ATTRS,
+        request: &[config::PORT_MIN, config::PORT_MAX, config::LOCAL_ADDRESS],
+        dump: false,
+        admin: true,
+    },
+    Operation {
+        command: Command::TotalsGet,
+        name: "totals-get",
+        attributes: &totals::ATTRS,
+        request: &[],
+        dump: false,
+        admin: true,
+    },
+];
+
+/// Every multicast group, in the order of their registration.
+pub const GROUPS: [Group; 1] = [Group {
+    name: GROUP_EVENTS,
+    admin: true,
+}];
