@@ -1,3 +1,61 @@
-//! Tests.
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
-fn main() {}
+//! Boots the stock kernel in QEMU and proves in it what lreproxy promises.
+//!
+//! One binary plays both parts. On the host it is the runner ([`host`]): it boots the guest, tells
+//! it which test to run, watches the kernel's console and prints the results. Inside the guest it
+//! is the first process and the test agent ([`guest`]). The tests ([`tests`]) are functions in one
+//! table, which both parts know.
+
+mod guest;
+mod host;
+mod protocol;
+mod tests;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tests of lreproxy in a virtual machine that runs the stock Debian kernel.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the tests, or those whose names contain one of the filters.
+    Run {
+        /// Print the names of the tests instead of running them.
+        #[arg(long)]
+        list: bool,
+        /// Parts of names; a test runs when its name contains one of them.
+        filters: Vec<String>,
+    },
+    /// Be the guest's first process (the runner starts it there).
+    #[command(hide = true)]
+    Guest,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().verb {
+        Verb::Run {
+            list: true,
+            filters,
+        } => {
+            host::list(&filters);
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Run {
+            list: false,
+            filters,
+        } => host::run(&filters),
+        Verb::Guest => guest::main(),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Runs the tests the runner asks for, one after another.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+use nix::mount::{MsFlags, mount};
+
+use super::lab::Lab;
+use crate::protocol::{Order, PORT, Report, begin_mark, end_mark, send};
+use crate::tests::TESTS;
+
+/// Mounts what the programs under test expect and lets the console tell everything.
+pub fn prepare_system() -> Result<()> {
+    for (kind, at) in [
+        ("tmpfs", "/run"),
+        ("tmpfs", "/tmp"),
+        ("devpts", "/dev/pts"),
+        ("debugfs", "/sys/kernel/debug"),
+    ] {
+        fs::create_dir_all(at).with_context(|| format!("cannot create {at}"))?;
+        mount(Some(kind), at, Some(kind), MsFlags::empty(), None::<&str>)
+            .with_context(|| format!("cannot mount {at}"))?;
+    }
+    fs::write("/proc/sys/kernel/printk", "7 4 1 7").context("cannot set the console's level")?;
+    Ok(())
+}
+
+/// Takes orders until the runner says stop.
+pub fn main() -> Result<()> {
+    let port = open_port()?;
+    let reports = Arc::new(Mutex::new(
+        port.try_clone().context("cannot share the serial port")?,
+    ));
+    // SAFETY: no other thread runs yet, so nobody reads the environment at the same time.
+    unsafe { std::env::set_var("PATH", "/usr/sbin:/usr/bin:/sbin:/bin") };
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")
+        .context("cannot tell the kernel's release")?;
+    report(
+        &reports,
+        &Report::Ready {
+            kernel: kernel.trim().to_owned(),
+        },
+    )?;
+    for line in BufReader::new(port).lines() {
+        let line = line.context("cannot read from the serial port")?;
+        match serde_json::from_str(&line).with_context(|| format!("unknown order: {line}"))? {
+            Order::Test(name) => run(&name, &reports)?,
+            Order::Stop => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+fn run(name: &str, reports: &Arc<Mutex<File>>) -> Result<()> {
+    let test = TESTS
+        .iter()
+        .copied()
+        .flatten()
+        .find(|test| test.name == name)
+        .with_context(|| format!("there is no test called {name}"))?;
+    write_to_kernel_log(&begin_mark(name))?;
+    let began = Instant::now();
+    let steps = Arc::clone(reports);
+    let lab = Lab::new(name, move |text| {
+        // A lost step is no reason to fail a test; a lost connection ends the agent soon enough.
+        let _ = report(&steps, &Report::Step(text.to_owned()));
+    });
+    let outcome = catch_unwind(AssertUnwindSafe(|| (test.run)(&lab)))
+        .unwrap_or_else(|panic| Err(anyhow!("{}", panic_text(panic.as_ref()))));
+    let failure = outcome.err().map(|error| format!("{error:#}"));
+    if failure.is_some() {
+        lab.keep_evidence();
+    }
+    lab.clean_up();
+    let seconds = began.elapsed().as_secs_f64();
+    write_to_kernel_log(&end_mark(name))?;
+    report(
+        reports,
+        &Report::Done {
+            test: name.to_owned(),
+            failure,
+            seconds,
+        },
+    )
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()))
+        .unwrap_or_else(|| "the test panicked".to_owned())
+}
+
+fn report(port: &Mutex<File>, message: &Report) -> Result<()> {
+    let port = port.lock().map_err(|_| anyhow!("a report was cut short"))?;
+    send(&*port, message)
+}
+
+fn write_to_kernel_log(line: &str) -> Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .open("/dev/kmsg")
+        .and_then(|mut log| log.write_all(format!("<5>{line}\n").as_bytes()))
+        .context("cannot write to the kernel's log")
+}
+
+fn open_port() -> Result<File> {
+    let ports = fs::read_dir("/sys/class/virtio-ports").context("there are no virtio ports")?;
+    for port in ports {
+        let port = port.context("cannot list the virtio ports")?;
+        let name = fs::read_to_string(port.path().join("name")).unwrap_or_default();
+        if name.trim() == PORT {
+            let device = PathBuf::from("/dev").join(port.file_name());
+            return OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(&device)
+                .with_context(|| format!("cannot open {}", device.display()));
+        }
+    }
+    Err(anyhow!("no virtio port is called {PORT}"))
+}

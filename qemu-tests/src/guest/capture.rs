@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Packet capture through a packet socket (packet(7)).
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{IoSliceMut, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
+use pcap_file::{DataLink, TsResolution};
+
+use super::netns::Namespace;
+use super::packet::{Checksum, Datagram};
+
+/// One frame, as it was seen.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// When it was read.
+    pub at: SystemTime,
+    /// The whole frame, from its Ethernet header on.
+    pub bytes: Vec<u8>,
+    /// Whether its transport checksum was left for the device to fill in (TP_STATUS_CSUMNOTREADY).
+    pub partial: bool,
+}
+
+/// What arrives at one device, from the moment the capture was started.
+///
+/// What leaves through the device is not captured (PACKET_IGNORE_OUTGOING): a packet socket that
+/// sees an outgoing packet makes a clone of it, and whether packets are cloned is for the test to
+/// decide.
+#[derive(Clone)]
+pub struct Capture {
+    shared: Arc<Shared>,
+    _stop: Arc<Stop>,
+}
+
+struct Shared {
+    name: String,
+    frames: Mutex<Vec<Frame>>,
+    more: Condvar,
+}
+
+/// Ends the reading thread when the last handle of the capture is dropped.
+struct Stop {
+    event: Arc<EventFd>,
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        // It can only fail when the counter overflows, which one write does not make it do.
+        let _ = self.event.write(1);
+    }
+}
+
+impl Capture {
+    /// Starts to capture at a device of a namespace.
+    pub fn start(namespace: &Namespace, device: &str) -> Result<Self> {
+        let socket = namespace.enter(|| open(device))?;
+        let event = Arc::new(
+            EventFd::from_flags(EfdFlags::EFD_CLOEXEC).context("cannot make an event counter")?,
+        );
+        let shared = Arc::new(Shared {
+            name: format!("{}-{device}", namespace.name()),
+            frames: Mutex::default(),
+            more: Condvar::new(),
+        });
+        let reader = Arc::clone(&shared);
+        let stopped = Arc::clone(&event);
+        thread::spawn(move || read(&socket, &stopped, &reader));
+        Ok(Self {
+            shared,
+            _stop: Arc::new(Stop { event }),
+        })
+    }
+
+    /// Namespace and device.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Everything captured so far.
+    pub fn frames(&self) -> Vec<Frame> {
+        self.shared.lock().clone()
+    }
+
+    /// The UDP datagrams captured so far, whole ones only, in their order.
+    pub fn datagrams(&self) -> Vec<Datagram> {
+        self.shared
+            .lock()
+            .iter()
+            .filter_map(Datagram::parse)
+            .collect()
+    }
+
+    /// Waits until as many datagrams fit as are wanted, and returns all that do.
+    pub fn wait_for(
+        &self,
+        wanted: usize,
+        limit: Duration,
+        fits: impl Fn(&Datagram) -> bool,
+    ) -> Result<Vec<Datagram>> {
+        let end = Instant::now() + limit;
+        let mut frames = self.shared.lock();
+        let mut found = Vec::new();
+        let mut looked_at = 0;
+        loop {
+            found.extend(
+                frames
+                    .iter()
+                    .skip(looked_at)
+                    .filter_map(Datagram::parse)
+                    .filter(|one| fits(one)),
+            );
+            looked_at = frames.len();
+            if found.len() >= wanted {
+                return Ok(found);
+            }
+            let now = Instant::now();
+            if now >= end {
+                bail!(
+                    "{} saw {} of {wanted} packets in {} s ({looked_at} frames of all kinds)",
+                    self.name(),
+                    found.len(),
+                    limit.as_secs()
+                );
+            }
+            frames = self
+                .shared
+                .more
+                .wait_timeout(frames, end - now)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |woken| woken.0);
+        }
+    }
+
+    /// Writes everything captured so far to a pcap file.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let cannot = || format!("cannot write {}", path.display());
+        let mut file = File::create(path).with_context(cannot)?;
+        file.write_all(&self.pcap()?).with_context(cannot)
+    }
+
+    fn pcap(&self) -> Result<Vec<u8>> {
+        let header = PcapHeader {
+            datalink: DataLink::ETHERNET,
+            ts_resolution: TsResolution::NanoSecond,
+            ..PcapHeader::default()
+        };
+        let mut writer =
+            PcapWriter::with_header(Vec::new(), header).context("cannot begin a capture file")?;
+        for frame in self.shared.lock().iter() {
+            let at = frame.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let length = u32::try_from(frame.bytes.len()).context("a frame of 4 GiB")?;
+            writer
+                .write_packet(&PcapPacket::new(at, length, &frame.bytes))
+                .context("cannot write a frame")?;
+        }
+        Ok(writer.into_writer())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Frame>> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(socket: &OwnedFd, stopped: &EventFd, shared: &Shared) {
+    let mut waiting = VecDeque::new();
+    loop {
+        let mut either = [
+            PollFd::new(socket.as_fd(), PollFlags::POLLIN),
+            PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
+        ];
+        if poll(&mut either, PollTimeout::NONE).is_err() {
+            continue;
+        }
+        let readable = either[0].any().unwrap_or(false);
+        let end = either[1].any().unwrap_or(false);
+        if readable {
+            while let Some(frame) = receive(socket) {
+                waiting.push_back(frame);
+            }
+            shared.lock().extend(waiting.drain(..));
+            shared.more.notify_all();
+        }
+        if end {
+            return;
+        }
+    }
+}
+
+/// Makes a packet socket that sees every frame that arrives at the device.
+fn open(device: &str) -> Result<OwnedFd> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
+    let socket = socket(
+        AddressFamily::Packet,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        None,
+    )
+    .context("cannot make a packet socket")?;
+    setsockopt(&socket, sockopt::RcvBufForce, &(32 << 20)).context("cannot enlarge a buffer")?;
+    set_packet_option(&socket, libc::PACKET_AUXDATA)?;
+    set_packet_option(&socket, PACKET_IGNORE_OUTGOING)?;
+    bind(&socket, device)?;
+    Ok(socket)
+}
+
+/// linux/if_packet.h; the libc crate does not have it.
+const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+
+fn set_packet_option(socket: &OwnedFd, option: libc::c_int) -> Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: `on` lives across the call and its size is the one given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            option,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    nix::errno::Errno::result(result).context("cannot set an option of a packet socket")?;
+    Ok(())
+}
+
+/// Binds a packet socket to every protocol of a device of the namespace the caller is in.
+pub fn bind(socket: &OwnedFd, device: &str) -> Result<()> {
+    let index = nix::net::if_::if_nametoindex(device)
+        .with_context(|| format!("there is no device {device}"))?;
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as libc::c_ushort,
+        sll_protocol: (libc::ETH_P_ALL as u16).to_be(),
+        sll_ifindex: index as libc::c_int,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    // SAFETY: `address` lives across the call and its size is the one given.
+    let result = unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of_val(&address) as libc::socklen_t,
+        )
+    };
+    nix::errno::Errno::result(result).with_context(|| format!("cannot bind to {device}"))?;
+    Ok(())
+}
+
+fn receive(socket: &OwnedFd) -> Option<Frame> {
+    let mut buffer = vec![0; 65_600];
+    let mut parts = [IoSliceMut::new(&mut buffer)];
+    let mut control = [0_u64; 16];
+    // SAFETY: an all-zero msghdr is a valid one, without any buffers.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = parts.as_mut_ptr().cast();
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(&control);
+    // SAFETY: `header` points to buffers that live across the call, with their true sizes.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, 0) };
+    let length = usize::try_from(length).ok()?;
+    let partial =
+        auxiliary(&header).is_some_and(|status| status & libc::TP_STATUS_CSUMNOTREADY != 0);
+    buffer.truncate(length);
+    Some(Frame {
+        at: SystemTime::now(),
+        bytes: buffer,
+        partial,
+    })
+}
+
+/// The status word of the PACKET_AUXDATA control message.
+fn auxiliary(header: &libc::msghdr) -> Option<u32> {
+    // SAFETY: `header` was filled in by recvmsg(2), and its control buffer is alive and aligned.
+    let message = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() }?;
+    if message.cmsg_level != libc::SOL_PACKET || message.cmsg_type != libc::PACKET_AUXDATA {
+        return None;
+    }
+    // SAFETY: a message of this type holds a tpacket_auxdata.
+    let data = unsafe {
+        libc::CMSG_DATA(message)
+            .cast::<libc::tpacket_auxdata>()
+            .read_unaligned()
+    };
+    Some(data.tp_status)
+}
+
+/// The ways a UDP checksum was found to be wrong, in words.
+pub fn wrong_checksums(datagrams: &[Datagram]) -> Vec<String> {
+    datagrams
+        .iter()
+        .filter(|one| !one.ip_checksum_is_right || one.checksum == Checksum::Wrong)
+        .map(|one| format!("{one:?}"))
+        .collect()
+}

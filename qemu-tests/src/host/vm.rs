@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! One running guest.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::image::Image;
+use crate::protocol::{Order, PORT, Report, send};
+
+/// How long a boot may take on a busy machine. An idle one needs about 6 s.
+const BOOT_LIMIT: Duration = Duration::from_secs(180);
+
+/// How the guest's processors are run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// Two processors, and a clock that follows the host's.
+    Host,
+}
+
+/// What a guest does, in the order in which it does it.
+pub enum Event {
+    /// It wrote this line on its console.
+    Console(String),
+    /// It sent this report.
+    Report(Report),
+    /// It ended, or its console was closed.
+    Ended,
+    /// Nothing of this happened for the time allowed.
+    Silence,
+}
+
+/// A running guest. Dropping it kills it.
+pub struct Vm {
+    process: Child,
+    port: UnixStream,
+    events: Receiver<Event>,
+    socket: PathBuf,
+    /// Release of its kernel.
+    pub kernel: String,
+    /// Time from QEMU's start until the guest was ready for its first test.
+    pub boot: Duration,
+    /// What it wrote on its console before it was ready.
+    pub boot_console: Vec<String>,
+}
+
+impl Vm {
+    /// Boots a guest and waits until its agent is ready.
+    pub fn boot(image: &Image, clock: Clock) -> Result<Self> {
+        let began = Instant::now();
+        let socket = image.work().join(format!("port-{}", std::process::id()));
+        remove_socket(&socket)?;
+        let listener = UnixListener::bind(&socket)
+            .with_context(|| format!("cannot listen on {}", socket.display()))?;
+        let mut process = command(image, clock, &socket).spawn().context(
+            "cannot start qemu-system-x86_64: run this through scripts/in-buildroot, or install qemu-system-x86",
+        )?;
+        let (sender, events) = channel();
+        let console = process
+            .stdout
+            .take()
+            .context("QEMU has no standard output")?;
+        let errors = process
+            .stderr
+            .take()
+            .context("QEMU has no standard error")?;
+        watch_console(console, sender.clone());
+        watch_console(errors, sender.clone());
+        let port = accept(&listener, &mut process, &events)?;
+        watch_port(
+            port.try_clone().context("cannot share the serial port")?,
+            sender,
+        );
+        let mut vm = Self {
+            process,
+            port,
+            events,
+            socket,
+            kernel: String::new(),
+            boot: Duration::ZERO,
+            boot_console: Vec::new(),
+        };
+        vm.wait_until_ready(began)?;
+        Ok(vm)
+    }
+
+    fn wait_until_ready(&mut self, began: Instant) -> Result<()> {
+        let mut last = VecDeque::new();
+        loop {
+            match self.next(BOOT_LIMIT.saturating_sub(began.elapsed())) {
+                Event::Report(Report::Ready { kernel }) => {
+                    self.kernel = kernel;
+                    self.boot = began.elapsed();
+                    return Ok(());
+                }
+                Event::Report(_) => {}
+                Event::Console(line) => {
+                    last.push_back(line.clone());
+                    if last.len() > 40 {
+                        last.pop_front();
+                    }
+                    self.boot_console.push(line);
+                }
+                Event::Ended | Event::Silence => {
+                    let console = last.make_contiguous().join("\n");
+                    bail!("the guest did not boot; the end of its console:\n{console}");
+                }
+            }
+        }
+    }
+
+    /// Gives the guest an order.
+    pub fn order(&mut self, order: &Order) -> Result<()> {
+        send(&mut self.port, order)
+    }
+
+    /// What the guest does next; [`Event::Silence`] when it does nothing for this long.
+    pub fn next(&mut self, patience: Duration) -> Event {
+        match self.events.recv_timeout(patience) {
+            Ok(event) => event,
+            Err(RecvTimeoutError::Timeout) => Event::Silence,
+            Err(RecvTimeoutError::Disconnected) => Event::Ended,
+        }
+    }
+
+    /// Lets the guest power off by itself, and kills it when it does not.
+    pub fn stop(mut self) -> Vec<String> {
+        let mut console = Vec::new();
+        if self.order(&Order::Stop).is_ok() {
+            let limit = Instant::now() + Duration::from_secs(20);
+            loop {
+                match self.next(limit.saturating_duration_since(Instant::now())) {
+                    Event::Console(line) => console.push(line),
+                    Event::Report(_) => {}
+                    Event::Ended | Event::Silence => break,
+                }
+            }
+        }
+        console
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        // Both fail only when QEMU has ended already, which is what is wanted.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = remove_socket(&self.socket);
+    }
+}
+
+fn command(image: &Image, clock: Clock, socket: &std::path::Path) -> Command {
+    let mut qemu = Command::new("qemu-system-x86_64");
+    match clock {
+        Clock::Host => qemu
+            .args(["-accel", "tcg,thread=multi", "-smp", "2"])
+            .args(["-cpu", "max,la57=off"]),
+    };
+    qemu.args(["-m", "2048", "-nic", "none", "-display", "none"])
+        .args(["-no-reboot", "-monitor", "none", "-serial", "stdio"])
+        .arg("-kernel")
+        .arg(&image.kernel)
+        .arg("-initrd")
+        .arg(&image.initramfs)
+        .arg("-drive")
+        .arg(format!(
+            "file={},if=virtio,format=raw,readonly=on",
+            image.root.display()
+        ))
+        .arg("-virtfs")
+        .arg(format!(
+            "local,path={},mount_tag=host,security_model=none,multidevs=remap",
+            image.share.display()
+        ))
+        .args(["-device", "virtio-serial-pci", "-chardev"])
+        .arg(format!("socket,id=port,path={}", socket.display()))
+        .args([
+            "-device",
+            &format!("virtserialport,chardev=port,name={PORT}"),
+        ])
+        // panic=-1: restart at once, which -no-reboot turns into an end of QEMU.
+        // oops=panic: after one, nothing the guest says is worth anything.
+        .arg("-append")
+        .arg(format!(
+            "console=ttyS0 quiet panic=-1 oops=panic init={} -- guest",
+            image.init
+        ))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    qemu
+}
+
+/// Waits for QEMU to connect to the serial port's socket, which it does while it starts.
+fn accept(
+    listener: &UnixListener,
+    process: &mut Child,
+    events: &Receiver<Event>,
+) -> Result<UnixStream> {
+    listener
+        .set_nonblocking(true)
+        .context("cannot poll the serial port's socket")?;
+    loop {
+        match listener.accept() {
+            Ok((port, _)) => {
+                port.set_nonblocking(false)
+                    .context("cannot use the serial port's socket")?;
+                return Ok(port);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error).context("cannot accept QEMU's serial port"),
+        }
+        if let Some(status) = process.try_wait().context("cannot wait for QEMU")? {
+            let said: Vec<_> = events
+                .try_iter()
+                .filter_map(|event| match event {
+                    Event::Console(line) => Some(line),
+                    _ => None,
+                })
+                .collect();
+            bail!("QEMU ended with {status}: {}", said.join("\n"));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn watch_console(console: impl Read + Send + 'static, events: Sender<Event>) {
+    thread::spawn(move || {
+        let mut lines = BufReader::new(console);
+        let mut line = Vec::new();
+        while matches!(lines.read_until(b'\n', &mut line), Ok(length) if length > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if events.send(Event::Console(text)).is_err() {
+                return;
+            }
+            line.clear();
+        }
+        // The receiver is gone when the guest was dropped; then nobody needs to know.
+        let _ = events.send(Event::Ended);
+    });
+}
+
+fn watch_port(port: UnixStream, events: Sender<Event>) {
+    thread::spawn(move || {
+        for line in BufReader::new(port).lines() {
+            let Ok(line) = line else { return };
+            let event = match serde_json::from_str(&line) {
+                Ok(report) => Event::Report(report),
+                Err(_) => Event::Console(format!("unknown report from the guest: {line}")),
+            };
+            if events.send(event).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+fn remove_socket(socket: &std::path::Path) -> Result<()> {
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", socket.display()))
+        }
+        _ => Ok(()),
+    }
+}
