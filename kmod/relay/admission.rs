@@ -2,7 +2,7 @@
 
 //! Which packets are let through.
 //!
-//! An address is anything that compares, so the rules are the same for every family.
+//! Remotes are anything that compares with the source of a packet, so the rules are the same for every family.
 
 use super::payload::Class;
 
@@ -34,11 +34,10 @@ pub enum Side {
 }
 
 /// Which endpoint a packet arrived at when both share one local address and port: the one whose
-/// remote address sent it. `None` when neither did, a [`Refusal::ForeignSource`].
+/// remote sent it. `None` when neither did, a [`Refusal::ForeignSource`].
 #[inline(always)]
 #[must_use]
-pub fn direction<T: PartialEq>(a: Option<T>, b: Option<T>, source: T) -> Option<Side> {
-    let source = Some(source);
+pub fn direction<T, R: PartialEq<T>>(a: R, b: R, source: T) -> Option<Side> {
     if a == source {
         Some(Side::A)
     } else if b == source {
@@ -48,22 +47,20 @@ pub fn direction<T: PartialEq>(a: Option<T>, b: Option<T>, source: T) -> Option<
     }
 }
 
-/// Whether a packet that arrived at an endpoint is let through.
-///
-/// `remote` is the endpoint's remote address; without one nothing is let through.
+/// Whether a packet that arrived at an endpoint with this `remote` is let through.
 ///
 /// # Errors
 ///
 /// The first [`Refusal`] that applies, the source before the payload: what a stranger sends says
 /// nothing about the party.
 #[inline(always)]
-pub fn admit<T: PartialEq>(
+pub fn admit<T, R: PartialEq<T>>(
     carries: Carries,
-    remote: Option<T>,
+    remote: R,
     source: T,
     payload: Class,
 ) -> Result<(), Refusal> {
-    if remote != Some(source) {
+    if remote != source {
         return Err(Refusal::ForeignSource);
     }
     match (carries, payload) {

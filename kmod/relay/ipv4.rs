@@ -10,7 +10,6 @@ use super::{admission::Refusal, field::read};
 use core::{
     fmt,
     net::{Ipv4Addr, SocketAddrV4},
-    num::NonZeroU64,
 };
 
 /// Bytes of an IPv4 header without options (RFC 791 section 3.1).
@@ -57,22 +56,16 @@ pub fn destination(ip: &[u8; IP_HEADER]) -> Ipv4Addr {
     Ipv4Addr::from(read::<DESTINATION_ADDRESS, 4, IP_HEADER>(ip))
 }
 
-/// An IPv4 address and a UDP port, in wire order, in a form that compares with one instruction.
+/// An IPv4 address and a UDP port, in wire order: comparing two is one instruction.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct TransportAddress(NonZeroU64);
+pub struct TransportAddress(u64);
 
 impl TransportAddress {
-    /// Set in every value, so that `Option<TransportAddress>` is one 64-bit word too.
-    const ALWAYS: NonZeroU64 = match NonZeroU64::new(1 << 48) {
-        Some(bit) => bit,
-        None => NonZeroU64::MAX,
-    };
-
     #[inline(always)]
     fn from_wire(address: [u8; 4], port: [u8; 2]) -> Self {
         let address = u64::from(u32::from_ne_bytes(address));
         let port = u64::from(u16::from_ne_bytes(port));
-        Self(Self::ALWAYS | (port << 32 | address))
+        Self(port << 32 | address)
     }
 
     /// The address.
@@ -80,7 +73,7 @@ impl TransportAddress {
     #[must_use]
     pub fn address(self) -> Ipv4Addr {
         // Truncation is meant: the address is the lower half.
-        Ipv4Addr::from((self.0.get() as u32).to_ne_bytes())
+        Ipv4Addr::from((self.0 as u32).to_ne_bytes())
     }
 
     /// The port, in the order of the host.
@@ -88,7 +81,7 @@ impl TransportAddress {
     #[must_use]
     pub fn port(self) -> u16 {
         // Truncation is meant: the port is the 16 bits above the address.
-        u16::from_be((self.0.get() >> 32) as u16)
+        u16::from_be((self.0 >> 32) as u16)
     }
 }
 
@@ -107,6 +100,31 @@ impl From<TransportAddress> for SocketAddrV4 {
 impl fmt::Debug for TransportAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.address(), self.port())
+    }
+}
+
+/// The party at the other end of an endpoint: one address, or nobody while it is on hold.
+///
+/// It equals the [`TransportAddress`] it was made from, and nobody equals none. Asking is one
+/// comparison, which `Option` would make two of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remote(TransportAddress);
+
+impl Remote {
+    /// Greater than 48 bits, so no packet comes from here.
+    const NOBODY: Self = Self(TransportAddress(u64::MAX));
+}
+
+impl From<Option<SocketAddrV4>> for Remote {
+    fn from(remote: Option<SocketAddrV4>) -> Self {
+        remote.map_or(Self::NOBODY, |remote| Self(remote.into()))
+    }
+}
+
+impl PartialEq<TransportAddress> for Remote {
+    #[inline(always)]
+    fn eq(&self, source: &TransportAddress) -> bool {
+        self.0 == *source
     }
 }
 
@@ -167,11 +185,9 @@ impl Arriving {
     /// or more than the IPv4 packet holds.
     #[inline(always)]
     pub fn payload_length(&self) -> Result<u16, Refusal> {
-        // Each subtraction answers None below zero, so the packet holds both headers.
-        let length = self.udp_length.checked_sub(UDP_HEADER as u16);
-        let room = self.total_length.checked_sub(HEADERS as u16);
-        match (length, room) {
-            (Some(length), Some(room)) if length <= room => Ok(length),
+        let fits = u32::from(self.udp_length) + IP_HEADER as u32 <= u32::from(self.total_length);
+        match self.udp_length.checked_sub(UDP_HEADER as u16) {
+            Some(length) if fits => Ok(length),
             _ => Err(Refusal::Malformed),
         }
     }

@@ -26,19 +26,23 @@ pub enum Class {
 #[must_use]
 pub fn classify(first_two: [u8; 2], length: u16) -> Class {
     let [first, second] = first_two;
-    let (class, shortest) = match first {
+    match first {
         // RFC 5761 section 4: RTCP packet types 192 to 223, which in RTP would be the payload
         // types 64 to 95 with a marker. RFC 3550 section 6.4.2: 8 bytes are an empty report.
-        128..=191 if matches!(second, 192..=223) => (Class::Rtcp, 8),
+        128..=191 if matches!(second, 192..=223) => at_least(8, length, Class::Rtcp),
         // RFC 3550 section 5.1: the fixed header has 12 bytes.
-        128..=191 => (Class::Rtp, 12),
+        128..=191 => at_least(12, length, Class::Rtp),
         // RFC 8489 section 5: the header has 20 bytes.
-        0..=3 => (Class::Stun, 20),
+        0..=3 => at_least(20, length, Class::Stun),
         // RFC 6347 section 4.1: the header of a record has 13 bytes. RFC 9147 section 4 has a
         // shorter one, with 16 bytes or more behind it (section 4.2.3).
-        20..=63 => (Class::Dtls, 13),
-        _ => return Class::Other,
-    };
+        20..=63 => at_least(13, length, Class::Dtls),
+        _ => Class::Other,
+    }
+}
+
+#[inline(always)]
+fn at_least(shortest: u16, length: u16, class: Class) -> Class {
     if length >= shortest {
         class
     } else {
