@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What bindgen reads: the kernel headers the module needs, and the inline
+ * functions that helpers.c gives a symbol.
+ */
+#ifndef LREP_BINDINGS_HELPER_H
+#define LREP_BINDINGS_HELPER_H
+
+#include <linux/icmp.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/jiffies.h>
+#include <linux/netdevice.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/rcupdate.h>
+#include <linux/skbuff.h>
+#include <linux/workqueue.h>
+#include <net/dst.h>
+#include <net/genetlink.h>
+#include <net/icmp.h>
+#include <net/ip.h>
+#include <net/neighbour.h>
+#include <net/net_namespace.h>
+#include <net/netns/generic.h>
+#include <net/route.h>
+
+#include "helpers.h"
+
+/* Macros bindgen cannot evaluate. */
+static const u32 LREP_NF_ACCEPT = NF_ACCEPT;
+static const u32 LREP_NF_DROP = NF_DROP;
+static const u32 LREP_NF_STOLEN = NF_STOLEN;
+static const gfp_t LREP_GFP_KERNEL = GFP_KERNEL;
+static const gfp_t LREP_GFP_ATOMIC = GFP_ATOMIC;
+static const unsigned long LREP_SKB_DST_NOREF = SKB_DST_NOREF;
+static const u8 LREP_GENL_MCAST_CAP_NET_ADMIN = GENL_MCAST_CAP_NET_ADMIN;
+static const unsigned long LREP_HZ = HZ;
+
+#endif

@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands and events of the generic netlink family, as `genl-proto/lreproxy.yaml` has them.
+
+use crate::{
+    counters::Totals,
+    message,
+    namespace::{
+        Control,
+        Relay, //
+    },
+    net::{
+        genl::{
+            AttributeSet,
+            Do,
+            Dump,
+            Family,
+            Group,
+            Operation,
+            Policy,
+            Request, //
+        },
+        namespace::Net,
+        nlattr::Writer,
+        time, //
+    },
+    proto::{
+        self,
+        bulk,
+        config,
+        endpoint,
+        flush,
+        session,
+        stream,
+        totals,
+        Command,
+        DropReason,
+        EndReason, //
+    },
+    relay::validate,
+    sessions::{
+        Prepared,
+        Refused,
+        Session,
+        Wanted, //
+    },
+    Lreproxy,
+};
+use kernel::{
+    prelude::*,
+    ModuleMetadata, //
+};
+
+/// The family.
+pub(crate) static FAMILY: Family = Family::new(
+    &Lreproxy::THIS_MODULE,
+    proto::FAMILY_NAME,
+    proto::PROTOCOL_VERSION,
+    &OPERATIONS,
+    &GROUPS,
+);
+
+static GROUPS: [Group; 1] = [Group::new(proto::GROUP_EVENTS)];
+const EVENTS: u32 = 0;
+
+static OPERATIONS: [Operation; 11] = [
+    Operation::doit::<New, _>(&NEW),
+    Operation::doit::<Set, _>(&SET),
+    Operation::doit::<Del, _>(&ONE),
+    Operation::doit::<Get, _>(&ONE),
+    Operation::dump::<GetAll, _>(&NO_SESSION),
+    Operation::doit::<Flush, _>(&FLUSH),
+    Operation::doit::<BulkNew, _>(&BULK_NEW),
+    Operation::doit::<BulkDel, _>(&BULK_DEL),
+    Operation::doit::<ConfigGet, _>(&NO_CONFIG),
+    Operation::doit::<ConfigSet, _>(&CONFIG),
+    Operation::doit::<TotalsGet, _>(&NO_TOTALS),
+];
+
+macro_rules! attribute_set {
+    ($name:ident, $set:ident) => {
+        struct $name;
+        impl AttributeSet for $name {
+            const ATTRS: &'static [proto::Attribute] = &$set::ATTRS;
+        }
+    };
+}
+
+attribute_set!(EndpointAttributes, endpoint);
+attribute_set!(StreamAttributes, stream);
+attribute_set!(SessionAttributes, session);
+attribute_set!(BulkAttributes, bulk);
+attribute_set!(FlushAttributes, flush);
+attribute_set!(ConfigAttributes, config);
+attribute_set!(TotalsAttributes, totals);
+
+const fn slots(max: u16) -> usize {
+    max as usize + 1
+}
+
+/// What a command may carry, as the protocol's table of operations has it.
+const fn request(command: Command) -> &'static [u16] {
+    let mut index = 0;
+    while index < proto::OPERATIONS.len() {
+        if proto::OPERATIONS[index].command as u8 == command as u8 {
+            return proto::OPERATIONS[index].request;
+        }
+        index += 1;
+    }
+    panic!("not a command")
+}
+
+type SessionPolicy = Policy<{ slots(session::MAX) }>;
+type BulkPolicy = Policy<{ slots(bulk::MAX) }>;
+
+static ENDPOINT: Policy<{ slots(endpoint::MAX) }> = Policy::new::<EndpointAttributes>(
+    &[
+        endpoint::LOCAL_ADDRESS,
+        endpoint::LOCAL_PORT,
+        endpoint::REMOTE_ADDRESS,
+        endpoint::REMOTE_PORT,
+    ],
+    &[],
+);
+static STREAM: Policy<{ slots(stream::MAX) }> = Policy::new::<StreamAttributes>(
+    &[stream::KIND],
+    &[ENDPOINT.inside(stream::A), ENDPOINT.inside(stream::B)],
+);
+static NEW: SessionPolicy = Policy::new::<SessionAttributes>(
+    request(Command::SessionNew),
+    &[STREAM.inside(session::STREAM)],
+);
+static SET: SessionPolicy = Policy::new::<SessionAttributes>(
+    request(Command::SessionSet),
+    &[STREAM.inside(session::STREAM)],
+);
+static ONE: SessionPolicy = Policy::new::<SessionAttributes>(request(Command::SessionGet), &[]);
+static NO_SESSION: SessionPolicy = Policy::new::<SessionAttributes>(&[], &[]);
+static FLUSH: Policy<{ slots(flush::MAX) }> =
+    Policy::new::<FlushAttributes>(request(Command::SessionFlush), &[]);
+static BULK_NEW: BulkPolicy = Policy::new::<BulkAttributes>(
+    request(Command::SessionBulkNew),
+    &[NEW.inside(bulk::SESSION)],
+);
+static BULK_DEL: BulkPolicy = Policy::new::<BulkAttributes>(request(Command::SessionBulkDel), &[]);
+static CONFIG: Policy<{ slots(config::MAX) }> =
+    Policy::new::<ConfigAttributes>(request(Command::ConfigSet), &[]);
+static NO_CONFIG: Policy<{ slots(config::MAX) }> = Policy::new::<ConfigAttributes>(&[], &[]);
+static NO_TOTALS: Policy<{ slots(totals::MAX) }> = Policy::new::<TotalsAttributes>(&[], &[]);
+
+/// Tells the listeners that a session has ended.
+pub(crate) fn notify_ended(net: Net, session: &Session, reason: EndReason) {
+    let size = message::session_size(session);
+    let sent = FAMILY.notify(net, EVENTS, Command::SessionEnded, size, |writer| {
+        message::write_session(writer, session, time::now())?;
+        writer.u32(session::END_REASON, reason as u32)
+    });
+    // A listener that is too slow finds out from its socket (ENOBUFS) and reads the table again.
+    let _ = sent;
+}
+
+fn refused(request: &Request<'_>, refused: Refused) -> Error {
+    request.refuse(refused.error(), None, format_args!("{refused}"))
+}
+
+/// Makes sessions, all or none, and answers with the ids in the attributes given.
+fn make(
+    relay: &Relay,
+    request: &Request<'_>,
+    command: Command,
+    wanted: KVec<Wanted>,
+    (id, replaced): (u16, u16),
+) -> Result {
+    let answer = relay.control(|Control { table, sessions }| -> Result<_> {
+        let prepared = sessions
+            .prepare(table, wanted)
+            .map_err(|error| refused(request, error))?;
+        // The answer is written first: when there is no room for it nothing must have happened.
+        let ids = |prepared: &Prepared| prepared.replaces().len().saturating_add(1);
+        let room = prepared.iter().map(ids).fold(0usize, usize::saturating_add);
+        let mut answer = request.answer(command, room.saturating_mul(16))?;
+        for prepared in &prepared {
+            answer.writer().uint(id, prepared.id())?;
+        }
+        for victim in prepared.iter().flat_map(|prepared| prepared.replaces()) {
+            answer.writer().uint(replaced, *victim)?;
+        }
+        for prepared in prepared {
+            sessions.commit(table, prepared, |session, reason| {
+                notify_ended(relay.net(), session, reason);
+            });
+        }
+        Ok(answer)
+    })?;
+    request.send(answer)
+}
+
+/// `session-new`.
+struct New;
+
+impl Do for New {
+    type Namespace = Relay;
+    const COMMAND: Command = Command::SessionNew;
+
+    fn execute(relay: &Relay, request: &Request<'_>) -> Result {
+        let wanted = message::wanted(request, request.attributes(), None)?;
+        let mut one = KVec::new();
+        one.push(wanted, GFP_KERNEL)?;
+        let names = (session::ID, session::REPLACED);
+        make(relay, request, Self::COMMAND, one, names)
+    }
+}
+
+/// `session-bulk-new`.
+struct BulkNew;
+
+impl Do for BulkNew {
+    type Namespace = Relay;
+    const COMMAND: Command = Command::SessionBulkNew;
+
+    fn execute(relay: &Relay, request: &Request<'_>) -> Result {
+        let mut several = KVec::new();
+        for nest in request.attributes().all(bulk::SESSION) {
+            if several.len() == proto::BULK_MAX as usize {
+                return Err(request.refuse(
+                    E2BIG,
+                    Some(nest),
+                    format_args!("session: {} at most in one command", proto::BULK_MAX),
+                ));
+            }
+            let wanted = message::wanted(request, nest.nested(), Some(nest))?;
+            several.push(wanted, GFP_KERNEL)?;
+        }
+        let names = (bulk::ID, bulk::REPLACED);
+        make(relay, request, Self::COMMAND, several, names)
+    }
+}
+
+/// `session-set`.
+struct Set;
+
+impl Do for Set {
+    type Namespace = Relay;
+    const COMMAND: Command = Command::SessionSet;
+
+    fn execute(relay: &Relay, request: &Request<'_>) -> Result {
+        let id = message::session_id(request)?;
+        let changes = message::changes(request)?;
+        relay
+            .control(|control| control.sessions.change(id, changes))
+            .map_err(|error| refused(request, error))
+    }
+}
+
+/// `session-del`.
+struct Del;
+
+impl Do for Del {
+    type Namespace = Relay;
+    const COMMAND: Command = Command::SessionDel;
+
+    fn execute(relay: &Relay, request: &Request<'_>) -> Result {
+        let id = message::session_id(request)?;
+        let answer = relay.control(|Control { table, sessions }| -> Result<_> {
+            let session = sessions.get(id).map_err(|error| refused(request, error))?;
+            // Room first: after the session is gone nothing may fail.
+            let mut answer = request.answer(Self::COMMAND, message::session_size(session))?;
+            let Some(session) = sessions.remove(table, id) else {
+                return Err(ENOENT);
+            };
+            message::write_session(&mut answer.writer(), &session, time::now())?;
+            notify_ended(relay.net(), &session, EndReason::Deleted);
+            Ok(answer)
+        })?;
+        request.send(answer)
+    }
+}
+
+/// `session-get` of one.
+struct Get;
+
+impl Do for Get {
+    type Namespace = Relay;
+    const COMMAND: Command = Command::SessionGet;
+
+    fn execute(relay: &Relay, request: &Request<'_>) -> Result {
+        let id = message::session_id(request)?;
+        let answer = relay.control(|control| -> Result<_> {
+            let session = control
+                .sessions
+                .get(id)
+                .map_err(|error| refused(request, error))?;
+            let mut answer = request.answer(Self::COMMAND, message::session_size(session))?;
+            message::write_session(&mut answer.writer(), session, time::now())?;
+            Ok(answer)
+        })?;
+        request.send(answer)
+    }
+}
+
+/// `session-get` of all.
+struct GetAll;
+
+impl Dump for GetAll {
+    type Namespace = Relay;
+    const COMMAND: Command = Command::SessionGet;
+    const MESSAGE_MAX: u32 = message::SESSION_MAX as u32;
+
+    fn write_next(relay: &Relay, from: u64, writer: &mut Writer<'_>) -> Result<Option<u64>> {
+        relay.control(|control| {
+            let Some(session) = control.sessions.at_or_after(from) else {
+                return Ok(None);
+            };
+            message::write_session(writer, session, time::now())?;
+            Ok(Some(session.id()))
+        })
+    }
+}
+
+/// `session-flush`.
+struct Flush;
+
+impl Do for Flush {
+    type Namespace = Relay;
+    const COMMAND: Command = Command::SessionFlush;
+
+    fn execute(relay: &Relay, request: &Request<'_>) -> Result {
+        let owner = request
+            .attributes()
+            .get(flush::OWNER)
+            .and_then(|owner| owner.u32());
+        let mut answer = request.answer(Self::COMMAND, 16)?;
+        let ended = relay.control(|Control { table, sessions }| {
+            let (mut next, mut ended) = (0, 0u64);
+            while let Some(session) = sessions.at_or_after(next) {
+                let id = session.id();
+                next = id.saturating_add(1);
+                if owner.is_some_and(|owner| owner != session.owner()) {
+                    continue;
+                }
+                if let Some(session) = sessions.remove(table, id) {
+                    notify_ended(relay.net(), &session, EndReason::Flushed);
+                    ended = ended.saturating_add(1);
+                }
+            }
+            ended
+        });
+        answer.writer().uint(flush::ENDED, ended)?;
+        request.send(answer)
+    }
+}
+
+/// `session-bulk-del`.
+struct BulkDel;
+
+impl Do for BulkDel {
+    type Namespace = Relay;
+    const COMMAND: Command = Command::SessionBulkDel;
+
+    fn execute(relay: &Relay, request: &Request<'_>) -> Result {
+        relay.control(|Control { table, sessions }| {
+            let ids = || request.attributes().all(bulk::ID);
+            if ids().count() > proto::BULK_MAX as usize {
+                return Err(request.refuse(
+                    E2BIG,
+                    None,
+                    format_args!("id: {} at most in one command", proto::BULK_MAX),
+                ));
+            }
+            for id in ids().filter_map(|id| id.uint()) {
+                sessions.get(id).map_err(|error| refused(request, error))?;
+            }
+            for id in ids().filter_map(|id| id.uint()) {
+                if let Some(session) = sessions.remove(table, id) {
+                    notify_ended(relay.net(), &session, EndReason::Deleted);
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// `config-get`.
+struct ConfigGet;
+
+impl Do for ConfigGet {
+    type Namespace = Relay;
+    const COMMAND: Command = Command::ConfigGet;
+
+    fn execute(relay: &Relay, request: &Request<'_>) -> Result {
+        let answer = relay.control(|control| -> Result<_> {
+            let addresses = control.table.addresses();
+            let mut answer =
+                request.answer(Self::COMMAND, addresses.len().saturating_mul(20) + 128)?;
+            let mut writer = answer.writer();
+            writer.u32(config::PROTOCOL_VERSION, proto::PROTOCOL_VERSION)?;
+            writer.string(config::MODULE_VERSION, VERSION)?;
+            let (port_min, port_max) = control.table.range();
+            writer.u16(config::PORT_MIN, port_min)?;
+            writer.u16(config::PORT_MAX, port_max)?;
+            for (address, _) in addresses {
+                writer.bytes(config::LOCAL_ADDRESS, &address.octets())?;
+            }
+            Ok(answer)
+        })?;
+        request.send(answer)
+    }
+}
+
+/// Version of the module.
+const VERSION: &CStr = c"0.1.0";
+
+/// `config-set`.
+struct ConfigSet;
+
+impl Do for ConfigSet {
+    type Namespace = Relay;
+    const COMMAND: Command = Command::ConfigSet;
+
+    fn execute(relay: &Relay, request: &Request<'_>) -> Result {
+        let attributes = request.attributes();
+        let port = |id| attributes.get(id).and_then(|port| port.u16());
+        let range = match (port(config::PORT_MIN), port(config::PORT_MAX)) {
+            (None, None) => None,
+            (Some(min), Some(max)) if min <= max => Some((min, max)),
+            (Some(min), Some(max)) => {
+                let at = attributes.get(config::PORT_MAX);
+                return Err(request.refuse(
+                    EINVAL,
+                    at,
+                    format_args!("port-max: {max} is below port-min, {min}"),
+                ));
+            }
+            (Some(_), None) => return Err(missing(request, config::PORT_MAX)),
+            (None, Some(_)) => return Err(missing(request, config::PORT_MIN)),
+        };
+        let mut addresses = None;
+        for attribute in attributes.all(config::LOCAL_ADDRESS) {
+            let address = message::ipv4(request, &config::ATTRS, attribute)?;
+            let list = addresses.get_or_insert_with(KVec::new);
+            if let Err(invalid) = validate::unicast(address) {
+                return Err(request.refuse(
+                    EINVAL,
+                    Some(attribute),
+                    format_args!("local-address: {}", invalid.as_str()),
+                ));
+            }
+            if list.len() == proto::LOCAL_ADDRESSES_MAX as usize {
+                return Err(request.refuse(
+                    E2BIG,
+                    Some(attribute),
+                    format_args!("local-address: {} at most", proto::LOCAL_ADDRESSES_MAX),
+                ));
+            }
+            if !list.contains(&address) {
+                list.push(address, GFP_KERNEL)?;
+            }
+        }
+        relay
+            .configure(range, addresses)
+            .map_err(|error| refused(request, error))
+    }
+}
+
+fn missing(request: &Request<'_>, id: u16) -> Error {
+    match message::required(request, &config::ATTRS, request.attributes(), None, id) {
+        Err(error) => error,
+        Ok(_) => EINVAL,
+    }
+}
+
+/// `totals-get`.
+struct TotalsGet;
+
+impl Do for TotalsGet {
+    type Namespace = Relay;
+    const COMMAND: Command = Command::TotalsGet;
+
+    fn execute(relay: &Relay, request: &Request<'_>) -> Result {
+        let mut answer = request.answer(Self::COMMAND, 512)?;
+        relay.control(|control| -> Result {
+            let mut unowned = Totals::default();
+            if let Some(count) = unowned.drops.get_mut(DropReason::NoSession as usize) {
+                *count = relay.unowned();
+            }
+            let mut relayed = control.sessions.relayed();
+            relayed.add(&unowned);
+            let history = control.sessions.history();
+            let mut writer = answer.writer();
+            writer.uint(totals::SESSIONS, control.sessions.live())?;
+            writer.uint(totals::CREATED, history.created)?;
+            writer.uint(totals::EXPIRED, history.expired)?;
+            writer.uint(totals::REPLACED, history.replaced)?;
+            writer.nest(totals::RELAYED, |writer| {
+                message::write_totals(writer, &relayed)
+            })
+        })?;
+        request.send(answer)
+    }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One endpoint of a stream, as packets that arrive at it see it.
+
+use crate::{
+    counters::{
+        Counters,
+        Totals, //
+    },
+    net::{
+        namespace::Net,
+        rcu::{
+            RcuArc,
+            RcuSlot,
+            ReadSide, //
+        },
+        route::Route,
+        time::{
+            self,
+            Jiffies, //
+        },
+    },
+    relay::{
+        admission::Carries,
+        ipv4::{
+            Remote,
+            Rewrite, //
+        },
+    },
+};
+use core::{
+    net::SocketAddrV4,
+    sync::atomic::{
+        AtomicU64,
+        Ordering::Relaxed, //
+    },
+};
+use kernel::{
+    alloc::{
+        AllocError,
+        Flags, //
+    },
+    prelude::*, //
+};
+
+/// What is known of an endpoint for as long as its session lives: who it belongs to, what it has
+/// counted, and the [`Flow`] of the moment.
+pub(crate) struct Leg {
+    session: u64,
+    twin: Option<RcuArc<Leg>>,
+    flow: RcuSlot<Flow>,
+    admitted: AtomicU64,
+    counters: Counters,
+}
+
+impl Leg {
+    /// Makes an endpoint of a session. `twin` is the opposite endpoint when both share one local
+    /// address and port, so that only the source of a packet tells which of them it arrived at.
+    pub(crate) fn new(
+        session: u64,
+        flow: Flow,
+        twin: Option<RcuArc<Leg>>,
+    ) -> Result<RcuArc<Self>, AllocError> {
+        let flow = RcuArc::new(flow, GFP_KERNEL)?;
+        RcuArc::new(
+            Self {
+                session,
+                twin,
+                flow: RcuSlot::new(Some(flow)),
+                admitted: AtomicU64::new(0),
+                counters: Counters::default(),
+            },
+            GFP_KERNEL,
+        )
+    }
+
+    /// The session's id.
+    pub(crate) fn session(&self) -> u64 {
+        self.session
+    }
+
+    /// The opposite endpoint, when it shares the local address and port.
+    #[inline(always)]
+    pub(crate) fn twin(&self) -> Option<&Leg> {
+        self.twin.as_deref()
+    }
+
+    /// What is done with packets right now.
+    #[inline(always)]
+    pub(crate) fn flow<'r>(&self, rcu: ReadSide<'r>) -> Option<&'r Flow> {
+        self.flow.load(rcu)
+    }
+
+    /// Changes what is done with packets, from the next one on.
+    pub(crate) fn set_flow(&self, flow: RcuArc<Flow>) {
+        self.flow.replace(Some(flow));
+    }
+
+    /// Notes that a packet was admitted.
+    #[inline(always)]
+    pub(crate) fn touch(&self) {
+        let now = time::now().as_raw();
+        // The clock ticks far slower than packets come: mostly there is nothing to write.
+        if self.admitted.load(Relaxed) != now {
+            self.admitted.store(now, Relaxed);
+        }
+    }
+
+    /// When the last packet was admitted; the beginning of time when none was.
+    pub(crate) fn last_admitted(&self) -> Jiffies {
+        Jiffies::from_raw(self.admitted.load(Relaxed))
+    }
+
+    /// What arrived here.
+    #[inline(always)]
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What arrived here so far.
+    pub(crate) fn totals(&self) -> Totals {
+        self.counters.read()
+    }
+}
+
+/// What is done with the packets that arrive at an endpoint. Immutable: a change of signalling
+/// publishes a new one.
+pub(crate) struct Flow {
+    /// Which payloads belong to the stream.
+    pub(crate) carries: Carries,
+    /// The only source that is admitted; none on hold.
+    pub(crate) remote: Remote,
+    /// Where admitted packets go; nowhere while the opposite endpoint is on hold.
+    pub(crate) forward: Option<Forward>,
+}
+
+/// The way out.
+pub(crate) struct Forward {
+    /// What becomes of the headers.
+    pub(crate) rewrite: Rewrite,
+    from: SocketAddrV4,
+    to: SocketAddrV4,
+    route: RcuSlot<Route>,
+}
+
+impl Forward {
+    /// The way of packets that arrive at `local` from `remote`, out of `from` to `to`. Its route
+    /// is looked up now if there is one, else when the first packet wants it.
+    pub(crate) fn new(
+        net: Net,
+        (remote, local): (SocketAddrV4, SocketAddrV4),
+        (from, to): (SocketAddrV4, SocketAddrV4),
+    ) -> Result<Self, AllocError> {
+        let forward = Self {
+            rewrite: Rewrite::new((remote, local), (from, to)),
+            from,
+            to,
+            route: RcuSlot::new(None),
+        };
+        if let Ok(route) = forward.resolve(net) {
+            forward.route.replace(Some(RcuArc::new(route, GFP_KERNEL)?));
+        }
+        Ok(forward)
+    }
+
+    fn resolve(&self, net: Net) -> Result<Route> {
+        Route::resolve(net, self.from, self.to)
+    }
+
+    /// The route, looked up again when the routing tables have changed since.
+    #[inline(always)]
+    pub(crate) fn route<'r>(&self, net: Net, rcu: ReadSide<'r>) -> Option<&'r Route> {
+        match self.route.load(rcu) {
+            Some(route) if route.is_current() => Some(route),
+            _ => self.reroute(net, rcu, GFP_ATOMIC),
+        }
+    }
+
+    #[cold]
+    fn reroute<'r>(&self, net: Net, rcu: ReadSide<'r>, flags: Flags) -> Option<&'r Route> {
+        let route = self
+            .resolve(net)
+            .ok()
+            .and_then(|route| RcuArc::new(route, flags).ok());
+        self.route.replace(route);
+        self.route.load(rcu)
+    }
+}

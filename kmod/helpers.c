@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "helpers.h"
+
+#include <linux/jiffies.h>
+#include <linux/rcupdate.h>
+#include <net/icmp.h>
+#include <net/ip.h>
+#include <net/neighbour.h>
+#include <net/netns/generic.h>
+
+struct dst_entry *lrep_dst_check(struct dst_entry *dst, u32 cookie) { return dst_check(dst, cookie); }
+u32 lrep_dst_mtu(const struct dst_entry *dst) { return dst_mtu(dst); }
+int lrep_dst_output(struct net *net, struct sk_buff *skb) { return dst_output(net, NULL, skb); }
+struct neighbour *lrep_ip_neigh_for_gw(struct rtable *rt, struct sk_buff *skb, bool *is_v6gw) { return ip_neigh_for_gw(rt, skb, is_v6gw); }
+
+int lrep_neigh_output(struct neighbour *n, struct sk_buff *skb, bool skip_cache) { return neigh_output(n, skb, skip_cache); }
+
+void lrep_nf_reset_ct(struct sk_buff *skb) { nf_reset_ct(skb); }
+void lrep_skb_ext_reset(struct sk_buff *skb) { skb_ext_reset(skb); }
+void lrep_skb_dst_drop(struct sk_buff *skb) { skb_dst_drop(skb); }
+bool lrep_pskb_may_pull(struct sk_buff *skb, unsigned int len) { return pskb_may_pull(skb, len); }
+bool lrep_skb_is_gso(const struct sk_buff *skb) { return skb_is_gso(skb); }
+unsigned int lrep_skb_gso_segs(const struct sk_buff *skb) { return skb_shinfo(skb)->gso_segs; }
+void lrep_kfree_skb(struct sk_buff *skb) { kfree_skb(skb); }
+void lrep_icmp_send(struct sk_buff *skb, int type, int code, __be32 info) { icmp_send(skb, type, code, info); }
+
+char lrep_rt_tos2priority(u8 tos) { return rt_tos2priority(tos); }
+
+void *lrep_net_generic(const struct net *net, unsigned int id) { return net_generic(net, id); }
+
+struct net *lrep_genl_info_net(const struct genl_info *info) { return genl_info_net(info); }
+const struct genl_info *lrep_genl_info_dump(struct netlink_callback *cb) { return genl_info_dump(cb); }
+struct net *lrep_sock_net(const struct sk_buff *skb) { return sock_net(skb->sk); }
+struct sk_buff *lrep_genlmsg_new(size_t payload, gfp_t flags) { return genlmsg_new(payload, flags); }
+void lrep_genlmsg_end(struct sk_buff *skb, void *hdr) { genlmsg_end(skb, hdr); }
+void lrep_genlmsg_cancel(struct sk_buff *skb, void *hdr) { genlmsg_cancel(skb, hdr); }
+int lrep_genlmsg_reply(struct sk_buff *skb, struct genl_info *info) { return genlmsg_reply(skb, info); }
+int lrep_genlmsg_multicast_netns(const struct genl_family *family, struct net *net, struct sk_buff *skb, unsigned int group) { return genlmsg_multicast_netns(family, net, skb, 0, group, GFP_KERNEL); }
+bool lrep_genl_has_listeners(const struct genl_family *family, struct net *net, unsigned int group) { return genl_has_listeners(family, net, group); }
+struct nlattr *lrep_nla_nest_start(struct sk_buff *skb, int attrtype) { return nla_nest_start(skb, attrtype); }
+void lrep_nla_nest_end(struct sk_buff *skb, struct nlattr *start) { nla_nest_end(skb, start); }
+void lrep_nla_nest_cancel(struct sk_buff *skb, struct nlattr *start) { nla_nest_cancel(skb, start); }
+void lrep_nlmsg_free(struct sk_buff *skb) { nlmsg_free(skb); }
+
+void lrep_init_delayed_work(struct delayed_work *work, work_func_t func) { INIT_DELAYED_WORK(work, func); }
+bool lrep_queue_delayed_work(struct delayed_work *work, unsigned long delay) { return queue_delayed_work(system_dfl_wq, work, delay); }
+
+void lrep_call_rcu(struct rcu_head *head, rcu_callback_t func) { call_rcu(head, func); }

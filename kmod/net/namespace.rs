@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! State and a packet hook for every network namespace.
+//!
+//! C headers: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h),
+//! [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h)
+
+use super::{
+    bindings,
+    rcu::{
+        self,
+        ReadSide, //
+    },
+    skb::{
+        Packet,
+        Verdict, //
+    },
+};
+use core::{
+    cell::UnsafeCell,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::{
+        from_result,
+        to_result, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+/// A network namespace.
+///
+/// # Invariants
+///
+/// The namespace is alive as long as this value is used: it is only handed to the
+/// [`Namespace`] that belongs to it and to code that runs for a socket of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Net(NonNull<bindings::net>);
+
+// SAFETY: A `struct net` is made to be shared between CPUs.
+unsafe impl Send for Net {}
+
+// SAFETY: As for `Send`.
+unsafe impl Sync for Net {}
+
+impl Net {
+    /// # Safety
+    ///
+    /// The type invariants must hold for `net`.
+    pub(super) unsafe fn from_raw(net: NonNull<bindings::net>) -> Self {
+        // INVARIANT: By the safety requirement.
+        Self(net)
+    }
+
+    #[inline(always)]
+    pub(super) fn as_ptr(self) -> *mut bindings::net {
+        self.0.as_ptr()
+    }
+}
+
+/// Where the kernel keeps the number of a [`Namespace`] type's state.
+pub(crate) struct Id(UnsafeCell<c_uint>);
+
+// SAFETY: Written once by `register_pernet_subsys()`, before anybody reads it.
+unsafe impl Sync for Id {}
+
+impl Id {
+    /// A number that is not assigned yet.
+    pub(crate) const fn new() -> Self {
+        Self(UnsafeCell::new(0))
+    }
+}
+
+/// What the module does in one network namespace.
+pub(crate) trait Namespace: Send + Sync + Sized + 'static {
+    /// Priority of the hook among those of PRE_ROUTING (`enum nf_ip_hook_priorities`).
+    const PRIORITY: i32;
+
+    /// Where the number of this type is kept: a static of the implementation's own.
+    fn id() -> &'static Id;
+
+    /// Makes the state of a namespace.
+    fn new(net: Net) -> impl PinInit<Self, Error>;
+
+    /// Decides about an IPv4 packet at PRE_ROUTING. Must not sleep.
+    fn ipv4(&self, packet: Packet<'_>) -> Verdict;
+
+    /// The namespace goes: no packet and no command comes any more.
+    fn exit(&self);
+}
+
+/// What `net_generic()` points to.
+struct Entry<T: Namespace> {
+    state: Arc<T>,
+    hook: bindings::nf_hook_ops,
+}
+
+/// `T` in all network namespaces, those to come included.
+///
+/// Dropping it removes the hooks, waits for the packets in flight, ends the states, and waits
+/// until all they released is freed.
+///
+/// # Invariants
+///
+/// `ops` is registered.
+pub(crate) struct Registration<T: Namespace> {
+    ops: KBox<bindings::pernet_operations>,
+    types: core::marker::PhantomData<T>,
+}
+
+// SAFETY: Registering and unregistering may happen on different threads.
+unsafe impl<T: Namespace> Send for Registration<T> {}
+
+// SAFETY: There is nothing to do with a shared reference.
+unsafe impl<T: Namespace> Sync for Registration<T> {}
+
+impl<T: Namespace> Registration<T> {
+    /// Registers. There may be only one registration of a `T` at a time.
+    pub(crate) fn new() -> Result<Self> {
+        let mut ops = KBox::new(
+            bindings::pernet_operations {
+                init: Some(init::<T>),
+                pre_exit: Some(pre_exit::<T>),
+                exit: Some(exit::<T>),
+                exit_batch: Some(exit_batch),
+                id: T::id().0.get(),
+                size: size_of::<*mut Entry<T>>(),
+                ..Default::default()
+            },
+            GFP_KERNEL,
+        )?;
+        // SAFETY: `ops` stays where it is until it is unregistered, and its functions fit `T`.
+        let registered = to_result(unsafe { bindings::register_pernet_subsys(&mut *ops) });
+        if registered.is_err() {
+            // The state of the namespace that failed may still be waiting to be freed.
+            rcu::drain();
+        }
+        registered?;
+        // INVARIANT: It was just registered.
+        Ok(Self {
+            ops,
+            types: core::marker::PhantomData,
+        })
+    }
+}
+
+impl<T: Namespace> Drop for Registration<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants `ops` is registered.
+        unsafe { bindings::unregister_pernet_subsys(&mut *self.ops) };
+        // Namespaces that could not be made have left something to be freed, too.
+        rcu::drain();
+    }
+}
+
+/// The state of a namespace.
+///
+/// # Safety
+///
+/// `net` must be alive, and a [`Registration`] of `T` must exist.
+pub(super) unsafe fn state_of<'a, T: Namespace>(net: Net) -> &'a T {
+    // SAFETY: Between `init` and `exit` the slot points to an `Entry<T>`.
+    unsafe { &(**slot::<T>(net.as_ptr())).state }
+}
+
+/// # Safety
+///
+/// `net` must be valid, and `T` registered.
+unsafe fn slot<T: Namespace>(net: *mut bindings::net) -> *mut *mut Entry<T> {
+    // SAFETY: `T::id()` was assigned at registration; its area is one pointer large.
+    unsafe { bindings::lrep_net_generic(net, *T::id().0.get()) }.cast()
+}
+
+/// # Safety
+///
+/// Called by the kernel for a namespace that has no state yet.
+unsafe extern "C" fn init<T: Namespace>(raw: *mut bindings::net) -> c_int {
+    from_result(|| {
+        let net = NonNull::new(raw).ok_or(EINVAL)?;
+        // SAFETY: The namespace outlives its `Entry`, which `exit` frees.
+        let net = unsafe { Net::from_raw(net) };
+        let state = Arc::pin_init(T::new(net), GFP_KERNEL)?;
+        let mut hook = bindings::nf_hook_ops {
+            hook: Some(packet::<T>),
+            priv_: core::ptr::from_ref::<T>(&state).cast_mut().cast(),
+            pf: bindings::NFPROTO_IPV4 as u8,
+            hooknum: bindings::nf_inet_hooks_NF_INET_PRE_ROUTING,
+            priority: T::PRIORITY,
+            ..Default::default()
+        };
+        hook.list = Default::default();
+        let entry = KBox::new(Entry { state, hook }, GFP_KERNEL)?;
+        // SAFETY: `hook` and what it points to stay in place until `exit`, after `pre_exit` has
+        // unregistered it.
+        to_result(unsafe { bindings::nf_register_net_hooks(raw, &entry.hook, 1) })?;
+        // SAFETY: The kernel calls `init` for registered types.
+        unsafe { *slot::<T>(raw) = KBox::into_raw(entry) };
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// Called by the kernel once after a successful [`init`], before [`exit`].
+unsafe extern "C" fn pre_exit<T: Namespace>(net: *mut bindings::net) {
+    // SAFETY: `init` registered the hook of this entry.
+    unsafe { bindings::nf_unregister_net_hooks(net, &(**slot::<T>(net)).hook, 1) };
+}
+
+/// # Safety
+///
+/// Called by the kernel once after [`pre_exit`] and a grace period (`ops_undo_list()` of
+/// `net/core/net_namespace.c`), so that no packet is in [`packet`] any more.
+unsafe extern "C" fn exit<T: Namespace>(net: *mut bindings::net) {
+    // SAFETY: `init` put a `KBox` there, and nobody takes it out but here.
+    let entry = unsafe {
+        KBox::from_raw(core::mem::replace(
+            &mut *slot::<T>(net),
+            core::ptr::null_mut(),
+        ))
+    };
+    entry.state.exit();
+}
+
+/// # Safety
+///
+/// Called by the kernel after [`exit`] of all namespaces that go together.
+unsafe extern "C" fn exit_batch(_: *mut bindings::list_head) {
+    // Nothing of a namespace (a route, say) may outlive it.
+    rcu::drain();
+}
+
+/// # Safety
+///
+/// Called by netfilter with the `priv_` given at registration and a packet at PRE_ROUTING.
+unsafe extern "C" fn packet<T: Namespace>(
+    private: *mut c_void,
+    skb: *mut bindings::sk_buff,
+    _state: *const bindings::nf_hook_state,
+) -> c_uint {
+    // SAFETY: `private` is the `T` of an `Entry`, which is freed a grace period after its hook
+    // was unregistered. `nf_hook()` holds the RCU lock, and hands over an `skb` whose IPv4
+    // header `ip_rcv_core()` has checked, for the length of the call.
+    let (state, packet) = unsafe {
+        (
+            &*private.cast::<T>(),
+            Packet::from_raw(NonNull::new_unchecked(skb), ReadSide::assume()),
+        )
+    };
+    state.ipv4(packet).as_raw()
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Netlink attributes: reading them from bytes, writing them into a message.
+//!
+//! C header: [`include/net/netlink.h`](srctree/include/net/netlink.h)
+
+use super::bindings;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+
+const HEADER: usize = 4;
+const ALIGNMENT: usize = 4;
+/// `NLA_TYPE_MASK`: the type without its two flag bits.
+const TYPE_MASK: u16 = 0x3fff;
+
+/// One attribute of a message.
+#[derive(Clone, Copy)]
+pub(crate) struct Attribute<'a> {
+    whole: &'a [u8],
+    id: u16,
+    payload: &'a [u8],
+}
+
+impl<'a> Attribute<'a> {
+    /// The type, without flags.
+    pub(crate) fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// The value.
+    pub(crate) fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// Where the attribute's header is.
+    pub(super) fn as_ptr(&self) -> *const bindings::nlattr {
+        self.whole.as_ptr().cast()
+    }
+
+    /// The attributes inside this one.
+    pub(crate) fn nested(&self) -> Attributes<'a> {
+        Attributes(self.payload)
+    }
+
+    /// The value of a `u16` in network byte order.
+    pub(crate) fn be16(&self) -> Option<u16> {
+        Some(u16::from_be_bytes(self.payload.try_into().ok()?))
+    }
+
+    /// The value of a `u16`.
+    pub(crate) fn u16(&self) -> Option<u16> {
+        Some(u16::from_ne_bytes(self.payload.try_into().ok()?))
+    }
+
+    /// The value of a `u32`.
+    pub(crate) fn u32(&self) -> Option<u32> {
+        Some(u32::from_ne_bytes(self.payload.try_into().ok()?))
+    }
+
+    /// The value of a `uint`, which is 4 or 8 bytes long.
+    pub(crate) fn uint(&self) -> Option<u64> {
+        match self.payload.len() {
+            8 => Some(u64::from_ne_bytes(self.payload.try_into().ok()?)),
+            _ => self.u32().map(u64::from),
+        }
+    }
+}
+
+/// The attributes in a run of bytes. Stops at the first one that does not fit.
+#[derive(Clone, Copy)]
+pub(crate) struct Attributes<'a>(pub(super) &'a [u8]);
+
+impl<'a> Attributes<'a> {
+    /// The last attribute of a type, which is the one that counts when it may stand only once.
+    pub(crate) fn get(self, id: u16) -> Option<Attribute<'a>> {
+        self.filter(|attribute| attribute.id == id).last()
+    }
+
+    /// All attributes of a type.
+    pub(crate) fn all(self, id: u16) -> impl Iterator<Item = Attribute<'a>> {
+        self.filter(move |attribute| attribute.id == id)
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Attribute<'a>;
+
+    fn next(&mut self) -> Option<Attribute<'a>> {
+        let (length, rest) = self.0.split_first_chunk::<2>()?;
+        let (id, _) = rest.split_first_chunk::<2>()?;
+        let length = usize::from(u16::from_ne_bytes(*length));
+        let whole = self.0.get(..length)?;
+        let payload = whole.get(HEADER..)?;
+        self.0 = self
+            .0
+            .get(length.next_multiple_of(ALIGNMENT)..)
+            .unwrap_or_default();
+        Some(Attribute {
+            whole,
+            id: u16::from_ne_bytes(*id) & TYPE_MASK,
+            payload,
+        })
+    }
+}
+
+/// Writes attributes at the end of a message. Every method fails with `EMSGSIZE` when the
+/// message is full.
+///
+/// # Invariants
+///
+/// `skb` is a valid netlink message under construction that nobody else writes to for `'m`.
+pub(crate) struct Writer<'m> {
+    skb: NonNull<bindings::sk_buff>,
+    message: PhantomData<&'m mut ()>,
+}
+
+impl Writer<'_> {
+    /// # Safety
+    ///
+    /// The type invariants must hold for `skb`.
+    pub(super) unsafe fn from_raw(skb: NonNull<bindings::sk_buff>) -> Self {
+        // INVARIANT: By the safety requirement.
+        Self {
+            skb,
+            message: PhantomData,
+        }
+    }
+
+    /// Writes bytes.
+    pub(crate) fn bytes(&mut self, id: u16, value: &[u8]) -> Result {
+        let length = i32::try_from(value.len()).map_err(|_| EMSGSIZE)?;
+        // SAFETY: By the type invariants `skb` may be written to; `value` is readable.
+        to_result(unsafe {
+            bindings::nla_put(
+                self.skb.as_ptr(),
+                i32::from(id),
+                length,
+                value.as_ptr().cast(),
+            )
+        })
+    }
+
+    /// Writes a `u16`.
+    pub(crate) fn u16(&mut self, id: u16, value: u16) -> Result {
+        self.bytes(id, &value.to_ne_bytes())
+    }
+
+    /// Writes a `u16` in network byte order.
+    pub(crate) fn be16(&mut self, id: u16, value: u16) -> Result {
+        self.bytes(id, &value.to_be_bytes())
+    }
+
+    /// Writes a `u32`.
+    pub(crate) fn u32(&mut self, id: u16, value: u32) -> Result {
+        self.bytes(id, &value.to_ne_bytes())
+    }
+
+    /// Writes a `uint`: 4 bytes when they suffice, else 8, as `nla_put_uint()` does.
+    pub(crate) fn uint(&mut self, id: u16, value: u64) -> Result {
+        match u32::try_from(value) {
+            Ok(value) => self.u32(id, value),
+            Err(_) => self.bytes(id, &value.to_ne_bytes()),
+        }
+    }
+
+    /// Writes a NUL-terminated string.
+    pub(crate) fn string(&mut self, id: u16, value: &CStr) -> Result {
+        self.bytes(id, value.to_bytes_with_nul())
+    }
+
+    /// Writes attributes inside an attribute; nothing of it stays when that fails.
+    pub(crate) fn nest(&mut self, id: u16, write: impl FnOnce(&mut Self) -> Result) -> Result {
+        let skb = self.skb.as_ptr();
+        // SAFETY: By the type invariants `skb` may be written to.
+        let start = unsafe { bindings::lrep_nla_nest_start(skb, i32::from(id)) };
+        if start.is_null() {
+            return Err(EMSGSIZE);
+        }
+        let result = write(self);
+        // SAFETY: `start` was returned for this message, which has only grown since.
+        unsafe {
+            match result {
+                Ok(()) => bindings::lrep_nla_nest_end(skb, start),
+                Err(_) => bindings::lrep_nla_nest_cancel(skb, start),
+            }
+        }
+        result
+    }
+}
