@@ -12,7 +12,7 @@ mod host;
 mod protocol;
 mod tests;
 
-use std::process::ExitCode;
+use std::process::{ExitCode, id};
 
 use clap::{Parser, Subcommand};
 
@@ -34,13 +34,25 @@ enum Verb {
         /// Parts of names; a test runs when its name contains one of them.
         filters: Vec<String>,
     },
-    /// Be the guest's first process (the runner starts it there).
+    /// Take the runner's orders (the guest's first process starts this).
     #[command(hide = true)]
-    Guest,
+    Agent,
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().verb {
+    let outcome = match id() {
+        // The kernel starts it without arguments.
+        1 => guest::main(),
+        _ => run(Arguments::parse().verb),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
         Verb::Run {
             list: true,
             filters,
@@ -52,10 +64,6 @@ fn main() -> ExitCode {
             list: false,
             filters,
         } => host::run(&filters),
-        Verb::Guest => guest::main(),
-    };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::from(2)
-    })
+        Verb::Agent => guest::agent::main().map(|()| ExitCode::SUCCESS),
+    }
 }

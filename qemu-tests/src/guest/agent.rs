@@ -16,18 +16,18 @@ use super::lab::Lab;
 use crate::protocol::{Order, PORT, Report, begin_mark, end_mark, send};
 use crate::tests::TESTS;
 
-/// Mounts what the programs under test expect and lets the console tell everything.
+/// Mounts what the tests read beside what the initramfs has mounted, and lets the console tell
+/// everything.
 pub fn prepare_system() -> Result<()> {
-    for (kind, at) in [
-        ("tmpfs", "/run"),
-        ("tmpfs", "/tmp"),
-        ("devpts", "/dev/pts"),
-        ("debugfs", "/sys/kernel/debug"),
-    ] {
-        fs::create_dir_all(at).with_context(|| format!("cannot create {at}"))?;
-        mount(Some(kind), at, Some(kind), MsFlags::empty(), None::<&str>)
-            .with_context(|| format!("cannot mount {at}"))?;
-    }
+    let debugfs = "/sys/kernel/debug";
+    mount(
+        Some("debugfs"),
+        debugfs,
+        Some("debugfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    )
+    .with_context(|| format!("cannot mount {debugfs}"))?;
     fs::write("/proc/sys/kernel/printk", "7 4 1 7").context("cannot set the console's level")?;
     Ok(())
 }
@@ -38,8 +38,6 @@ pub fn main() -> Result<()> {
     let reports = Arc::new(Mutex::new(
         port.try_clone().context("cannot share the serial port")?,
     ));
-    // SAFETY: no other thread runs yet, so nobody reads the environment at the same time.
-    unsafe { std::env::set_var("PATH", "/usr/sbin:/usr/bin:/sbin:/bin") };
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")
         .context("cannot tell the kernel's release")?;
     report(

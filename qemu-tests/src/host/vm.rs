@@ -191,7 +191,7 @@ fn command(image: &Image, clock: Clock, socket: &std::path::Path) -> Command {
         // oops=panic: after one, nothing the guest says is worth anything.
         .arg("-append")
         .arg(format!(
-            "console=ttyS0 quiet panic=-1 oops=panic init={} -- guest",
+            "console=ttyS0 quiet panic=-1 oops=panic lrep.init={}",
             image.init
         ))
         .stdin(Stdio::null())
