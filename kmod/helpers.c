@@ -30,7 +30,6 @@ void *lrep_net_generic(const struct net *net, unsigned int id) { return net_gene
 
 struct net *lrep_genl_info_net(const struct genl_info *info) { return genl_info_net(info); }
 const struct genl_info *lrep_genl_info_dump(struct netlink_callback *cb) { return genl_info_dump(cb); }
-struct net *lrep_sock_net(const struct sk_buff *skb) { return sock_net(skb->sk); }
 struct sk_buff *lrep_genlmsg_new(size_t payload, gfp_t flags) { return genlmsg_new(payload, flags); }
 void lrep_genlmsg_end(struct sk_buff *skb, void *hdr) { genlmsg_end(skb, hdr); }
 void lrep_genlmsg_cancel(struct sk_buff *skb, void *hdr) { genlmsg_cancel(skb, hdr); }

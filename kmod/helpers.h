@@ -40,7 +40,6 @@ void *lrep_net_generic(const struct net *net, unsigned int id);
 /* include/net/genetlink.h, include/net/netlink.h */
 struct net *lrep_genl_info_net(const struct genl_info *info);
 const struct genl_info *lrep_genl_info_dump(struct netlink_callback *cb);
-struct net *lrep_sock_net(const struct sk_buff *skb);
 struct sk_buff *lrep_genlmsg_new(size_t payload, gfp_t flags);
 void lrep_genlmsg_end(struct sk_buff *skb, void *hdr);
 void lrep_genlmsg_cancel(struct sk_buff *skb, void *hdr);

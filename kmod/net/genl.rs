@@ -412,25 +412,24 @@ unsafe extern "C" fn dumpit<D: Dump>(
         let skb = NonNull::new(skb).ok_or(EINVAL)?;
         // SAFETY: `cb` is valid for the call, and its context is ours: the number to go on at,
         // zero at first. For the namespace see `doit`.
-        let (state, family, portid, seq, next) = unsafe {
-            let net = NonNull::new(bindings::lrep_sock_net((*cb).skb)).ok_or(EINVAL)?;
+        let (state, info, next) = unsafe {
+            let info = &*bindings::lrep_genl_info_dump(cb);
+            let net = NonNull::new(bindings::lrep_genl_info_net(info)).ok_or(EINVAL)?;
             (
                 namespace::state_of::<D::Namespace>(Net::from_raw(net)),
-                (*bindings::lrep_genl_info_dump(cb)).family,
-                (*(*cb).nlh).nlmsg_pid,
-                (*(*cb).nlh).nlmsg_seq,
+                info,
                 &mut *(&raw mut (*cb).__bindgen_anon_1.ctx).cast::<u64>(),
             )
         };
         let mut written = false;
         loop {
-            // SAFETY: `skb` is the answer under construction, `family` is registered.
+            // SAFETY: `skb` is the answer under construction, the family is registered.
             let header = unsafe {
                 bindings::genlmsg_put(
                     skb.as_ptr(),
-                    portid,
-                    seq,
-                    family,
+                    info.snd_portid,
+                    info.snd_seq,
+                    info.family,
                     bindings::NLM_F_MULTI as i32,
                     D::COMMAND as u8,
                 )
@@ -562,7 +561,8 @@ impl Family {
     ) -> Self {
         // `netnsok` and `parallel_ops` are the first two bits; bindgen's setters are not const.
         // SAFETY: The unit is one byte of plain bits.
-        let flags = unsafe { core::mem::transmute::<u8, _>(0b11) };
+        let flags =
+            unsafe { core::mem::transmute::<u8, bindings::__BindgenBitfieldUnit<[u8; 1]>>(0b11) };
         Self(Opaque::new(bindings::genl_family {
             name: padded(name),
             version,

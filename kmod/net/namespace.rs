@@ -123,7 +123,6 @@ impl<T: Namespace> Registration<T> {
                 init: Some(init::<T>),
                 pre_exit: Some(pre_exit::<T>),
                 exit: Some(exit::<T>),
-                exit_batch: Some(exit_batch),
                 id: T::id().0.get(),
                 size: size_of::<*mut Entry<T>>(),
                 ..Default::default()
@@ -149,7 +148,8 @@ impl<T: Namespace> Drop for Registration<T> {
     fn drop(&mut self) {
         // SAFETY: By the type invariants `ops` is registered.
         unsafe { bindings::unregister_pernet_subsys(&mut *self.ops) };
-        // Namespaces that could not be made have left something to be freed, too.
+        // Their states have released what packets could still see. The code that frees it goes
+        // with the module.
         rcu::drain();
     }
 }
@@ -221,14 +221,6 @@ unsafe extern "C" fn exit<T: Namespace>(net: *mut bindings::net) {
         ))
     };
     entry.state.exit();
-}
-
-/// # Safety
-///
-/// Called by the kernel after [`exit`] of all namespaces that go together.
-unsafe extern "C" fn exit_batch(_: *mut bindings::list_head) {
-    // Nothing of a namespace (a route, say) may outlive it.
-    rcu::drain();
 }
 
 /// # Safety
