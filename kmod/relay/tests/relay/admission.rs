@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Only the signalled source gets in, and only with what the stream carries.
+
+use relay::{
+    admission::{admit, direction, Carries, Refusal, Side},
+    ipv4::{Remote, TransportAddress},
+    payload::Class,
+};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+const CLASSES: [Class; 5] = [
+    Class::Rtp,
+    Class::Rtcp,
+    Class::Stun,
+    Class::Dtls,
+    Class::Other,
+];
+
+/// Addresses that differ in the address only, in the port only, in both.
+fn addresses() -> [SocketAddrV4; 4] {
+    let (near, far) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
+    [(near, 4_000), (near, 4_001), (far, 4_000), (far, 4_001)]
+        .map(|(address, port)| SocketAddrV4::new(address, port))
+}
+
+fn remotes() -> impl Iterator<Item = Option<SocketAddrV4>> + Clone {
+    addresses().into_iter().map(Some).chain([None])
+}
+
+#[test]
+fn a_stranger_is_refused_as_such_whatever_it_sends() {
+    for carries in [Carries::Rtp, Carries::Rtcp] {
+        for remote in remotes() {
+            for source in addresses().into_iter().filter(|s| Some(*s) != remote) {
+                for class in CLASSES {
+                    assert_eq!(
+                        admit(
+                            carries,
+                            Remote::from(remote),
+                            TransportAddress::from(source),
+                            class
+                        ),
+                        Err(Refusal::ForeignSource)
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_signalled_source_gets_in_with_what_the_stream_carries() {
+    for source in addresses() {
+        let admitted = |carries, class| {
+            admit(
+                carries,
+                Remote::from(Some(source)),
+                TransportAddress::from(source),
+                class,
+            )
+        };
+        for (class, in_rtp, in_rtcp) in [
+            (Class::Rtp, Ok(()), Err(Refusal::Malformed)),
+            (Class::Rtcp, Ok(()), Ok(())),
+            (Class::Stun, Ok(()), Ok(())),
+            (Class::Dtls, Ok(()), Ok(())),
+            (
+                Class::Other,
+                Err(Refusal::Malformed),
+                Err(Refusal::Malformed),
+            ),
+        ] {
+            assert_eq!(admitted(Carries::Rtp, class), in_rtp, "{class:?}");
+            assert_eq!(admitted(Carries::Rtcp, class), in_rtcp, "{class:?}");
+        }
+    }
+}
+
+#[test]
+fn the_source_tells_the_direction_of_a_shared_port() {
+    for a in remotes() {
+        // Equal remotes are refused when they are signalled.
+        for b in remotes().filter(|b| b.is_none() || *b != a) {
+            for source in addresses() {
+                let expected = if a == Some(source) {
+                    Some(Side::A)
+                } else if b == Some(source) {
+                    Some(Side::B)
+                } else {
+                    None
+                };
+                assert_eq!(
+                    direction(
+                        Remote::from(a),
+                        Remote::from(b),
+                        TransportAddress::from(source)
+                    ),
+                    expected,
+                    "a {a:?}, b {b:?}, from {source}"
+                );
+            }
+        }
+    }
+}

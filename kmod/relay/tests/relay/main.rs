@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The promises of the relay's pure decisions.
+
+mod admission;
+mod checksum;
+mod ipv4;
+mod panic_free;
+mod payload;
+mod reference;
+mod rewrite;
+mod validate;
