@@ -25,14 +25,16 @@ fn assembler(name: &str, extra: &[&str]) -> String {
     fs::read_to_string(output_path).expect("rustc wrote it")
 }
 
-/// What a function refers to outside of itself, by mangled name. Every way to panic is a function
+/// What a function refers to outside of itself, by mangled name (of either scheme: `core` comes
+/// as its distributor compiled it). Every way to panic is a function
 /// of `core`, whatever its name: `panic_bounds_check`, `slice_end_index_len_fail`, ...
 fn foreign_functions<'a>(code: &'a str, function: &str) -> Vec<&'a str> {
     let (_, body) = code
         .split_once(&format!("\n{function}:\n"))
         .unwrap_or_else(|| panic!("{function} has no code"));
     let (body, _) = body.split_once(".Lfunc_end").expect("the code ends");
-    body.lines().filter(|line| line.contains("_R")).collect()
+    let is_mangled = |line: &&str| line.contains("_R") || line.contains("_ZN");
+    body.lines().filter(is_mangled).collect()
 }
 
 #[test]
