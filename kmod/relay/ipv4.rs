@@ -65,7 +65,7 @@ impl TransportAddress {
     fn from_wire(address: [u8; 4], port: [u8; 2]) -> Self {
         let address = u64::from(u32::from_ne_bytes(address));
         let port = u64::from(u16::from_ne_bytes(port));
-        Self(port << 32 | address)
+        Self((port << 32) | address)
     }
 
     /// The address.

@@ -44,14 +44,14 @@ fn no_fragment_is_a_candidate() {
         let mut headers = ordinary();
         headers[6..8].copy_from_slice(&field.to_be_bytes());
         // RFC 791 section 3.1: bit 1 Don't Fragment, bit 2 More Fragments, 13 bits of offset.
-        let more_fragments = field >> 13 & 1 == 1;
+        let more_fragments = (field >> 13) & 1 == 1;
         let offset = field % 8_192;
         assert_eq!(
             is_candidate(ip(&headers)),
             !more_fragments && offset == 0,
             "{field:#06x}"
         );
-        let dont_fragment = field >> 14 & 1 == 1;
+        let dont_fragment = (field >> 14) & 1 == 1;
         assert_eq!(parse(&headers).dont_fragment, dont_fragment, "{field:#06x}");
     }
 }
@@ -147,8 +147,8 @@ proptest! {
 
     #[test]
     fn one_bit_of_difference_is_another_address(octets in any::<[u8; 4]>(), port in any::<u16>(), bit in 0..48_u32) {
-        let address = u64::from(u32::from_be_bytes(octets)) << 16 | u64::from(port);
-        let other = address ^ 1 << bit;
+        let address = (u64::from(u32::from_be_bytes(octets)) << 16) | u64::from(port);
+        let other = address ^ (1 << bit);
         let other = at(((other >> 16) as u32).to_be_bytes(), other as u16);
         prop_assert!(Remote::from(Some(at(octets, port))) != TransportAddress::from(other));
     }
