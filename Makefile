@@ -1,24 +1,56 @@
-# Verbs only: what each does is in scripts/ (see scripts/README.md). `make` lists them.
+# Verbs only: what each does is in scripts/ (see scripts/README.md). `make` alone lists them.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-SHELL := /bin/bash
-BUILDROOT_RUN := scripts/in-buildroot
-.PHONY: help setup setup-refresh modules userspace generate install load unload test demo bench lint deny ci guest-shell clean
+.PHONY: help setup setup-refresh modules userspace generate install load unload test demo bench \
+	lint deny ci guest-shell clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## make the build root, the kernel and the test guest (once; later runs only check)
+test: ## set up, build, run every test (TEST=NAME: only the guest tests whose name contains it)
+	@scripts/test '$(TEST)'
+
+demo: setup ## set up, build, and place a call through Kamailio and the relay
+	@scripts/guest-program demo
+
+bench: setup ## set up, build, and count the instructions a relayed packet costs
+	@scripts/guest-program bench
+
+setup: ## make the build root, the kernel and the test guest (later runs only check)
 	@scripts/setup
 
-setup-refresh: ## the same, looking for a newer kernel now and not once a day
+setup-refresh: ## the same, asking for a newer kernel now and not once a day
 	@LREP_REFRESH=1 scripts/setup
 
-modules: ## build lreproxy.ko into build/module (KDIR=DIR: against the kernel headers in DIR)
+modules: ## build lreproxy.ko into build/module (KDIR=DIR: for the kernel headers in DIR)
 	@KDIR='$(KDIR)' scripts/build-module host
 
-userspace: ## build lrep-cl and the guest tests into build/target/release
-	@$(BUILDROOT_RUN) cargo build --locked --release --workspace
+userspace: ## build lrep-cl and the test runner into build/target/release
+	@scripts/build-userspace
+
+install: ## install the module for the running kernel, lrep-cl, its configuration and unit
+	@scripts/module install
+
+load: ## load the module into the running kernel
+	@scripts/module load
+
+unload: ## remove the module from the running kernel
+	@scripts/module unload
 
 generate: ## make the netlink constants anew from genl-proto/lreproxy.yaml
-	@$(BUILDROOT_RUN) cargo run --locked --quiet -p genl-gen
+	@scripts/in-buildroot cargo run --locked --quiet -p genl-gen
+
+lint: ## check formatting, clippy (userspace and module) and the scripts
+	@scripts/lint
+
+deny: ## check the licences, sources and advisories of the crates
+	@scripts/deny
+
+ci: ## everything a change has to pass
+	@.ci/run
+
+guest-shell: setup ## boot the test guest to a shell on this terminal
+	@scripts/guest-shell
+
+clean: ## remove what was built in the tree (the cache directory stays)
+	rm -rf build

@@ -42,6 +42,8 @@ installed_versions() {
 kernel_release() { cut -d' ' -f1 "$LREP_CACHE/kernel/current"; }
 
 name=$(basename "$1")
+title='' needs_mb=0
+# shellcheck source=/dev/null
 . "$1"
 
 # is_valid: made with the same key, nothing missing.
@@ -69,8 +71,12 @@ describe() {
 	printf '%s\n' "$title"
 }
 
+# disk_need changed|later: what the step takes now, or would take in this run.
 disk_need() {
-	[ "$1" = changed ] || [ ! -e "$STAMPS/$name" ] && printf '%s\n' "$needs_mb" || printf '0\n'
+	if [ "$1" = later ] && [ -e "$STAMPS/$name" ]; then
+		needs_mb=0
+	fi
+	printf '%s\n' "$needs_mb"
 }
 
 alters_buildroot() {
