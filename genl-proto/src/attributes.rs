@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Reads the attributes of a message.
+//!
+//! Layout: `Documentation/userspace-api/netlink/intro.rst` and
+//! `include/uapi/linux/netlink.h` of the kernel. Nothing the sender writes can
+//! make the reader panic; attributes of unknown numbers are skipped.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{NLA_HEADER_SIZE, NlasIterator};
+
+use crate::generated::{Attribute, Kind};
+
+/// What is wrong with a message.
+///
+/// Its text names the attribute with the nests around it:
+/// `stream: a: local-port: missing`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{problem}", prefix(.path))]
+pub struct DecodeError {
+    /// Names of the attribute and of the nests around it, innermost first;
+    /// empty when the message itself is at fault.
+    path: Vec<&'static str>,
+    problem: Problem,
+}
+
+/// What can be wrong with an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// It must be there and is not.
+    #[error("missing")]
+    Missing,
+    /// Its value is of this many bytes, which its type cannot be.
+    #[error("a value of {0} bytes does not fit the type")]
+    Length(usize),
+    /// The enumeration has no such value.
+    #[error("{0} is not a known value")]
+    Unknown(u32),
+    /// The string is not UTF-8.
+    #[error("not UTF-8")]
+    NotUtf8,
+    /// The attributes inside do not fit into the bytes there are.
+    #[error("truncated attribute")]
+    Truncated,
+    /// Messages of this command carry no answer.
+    #[error("no answer has command {0}")]
+    Command(u8),
+}
+
+fn prefix(path: &[&'static str]) -> String {
+    path.iter().rev().map(|name| format!("{name}: ")).collect()
+}
+
+impl DecodeError {
+    /// An error of the message itself.
+    pub(crate) fn of_message(problem: Problem) -> Self {
+        let path = Vec::new();
+        Self { path, problem }
+    }
+
+    fn at(name: &'static str, problem: Problem) -> Self {
+        let path = vec![name];
+        Self { path, problem }
+    }
+
+    fn within(mut self, name: &'static str) -> Self {
+        self.path.push(name);
+        self
+    }
+
+    /// What is wrong.
+    pub fn problem(&self) -> Problem {
+        self.problem
+    }
+}
+
+/// The attributes of a message or nest.
+pub(crate) struct Attributes<'a> {
+    set: &'static [Attribute],
+    found: Vec<Value<'a>>,
+}
+
+/// The value of one attribute.
+#[derive(Clone, Copy)]
+pub(crate) struct Value<'a> {
+    attribute: &'static Attribute,
+    bytes: &'a [u8],
+}
+
+impl<'a> Attributes<'a> {
+    /// Reads attributes of this set.
+    pub(crate) fn read(set: &'static [Attribute], bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut found = Vec::new();
+        for attribute in NlasIterator::new(bytes) {
+            let truncated = DecodeError::of_message(Problem::Truncated);
+            let Ok(attribute) = attribute else {
+                return Err(truncated);
+            };
+            let (id, length) = (attribute.kind(), usize::from(attribute.length()));
+            let Some(bytes) = attribute.into_inner().get(NLA_HEADER_SIZE..length) else {
+                return Err(truncated);
+            };
+            if let Some(attribute) = set.iter().find(|known| known.id == id) {
+                found.push(Value { attribute, bytes });
+            }
+        }
+        Ok(Self { set, found })
+    }
+
+    /// All attributes of this number, in their order.
+    pub(crate) fn all(&self, id: u16) -> impl Iterator<Item = Value<'a>> {
+        self.found
+            .iter()
+            .copied()
+            .filter(move |value| value.attribute.id == id)
+    }
+
+    /// The attribute of this number; as in the kernel, the last one counts.
+    pub(crate) fn get(&self, id: u16) -> Option<Value<'a>> {
+        self.all(id).last()
+    }
+
+    /// The attribute of this number, which must be there.
+    pub(crate) fn required(&self, id: u16) -> Result<Value<'a>, DecodeError> {
+        self.get(id).ok_or_else(|| {
+            let known = self.set.iter().find(|known| known.id == id);
+            let name = known.map_or("attribute", |known| known.name);
+            DecodeError::at(name, Problem::Missing)
+        })
+    }
+}
+
+impl<'a> Value<'a> {
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    pub(crate) fn u16(self) -> Result<u16, DecodeError> {
+        let bytes = self.array()?;
+        Ok(match self.attribute.kind {
+            Kind::U16 {
+                big_endian: true, ..
+            } => u16::from_be_bytes(bytes),
+            _ => u16::from_ne_bytes(bytes),
+        })
+    }
+
+    pub(crate) fn u32(self) -> Result<u32, DecodeError> {
+        self.array().map(u32::from_ne_bytes)
+    }
+
+    /// A `uint`: 4 or 8 bytes.
+    pub(crate) fn uint(self) -> Result<u64, DecodeError> {
+        match self.bytes.len() {
+            4 => self.u32().map(u64::from),
+            _ => self.array().map(u64::from_ne_bytes),
+        }
+    }
+
+    /// A value of an enumeration, by its `from_u32`.
+    pub(crate) fn one_of<T>(self, from_u32: impl Fn(u32) -> Option<T>) -> Result<T, DecodeError> {
+        let number = self.u32()?;
+        from_u32(number).ok_or_else(|| self.wrong(Problem::Unknown(number)))
+    }
+
+    /// An IPv4 or IPv6 address in network byte order.
+    pub(crate) fn address(self) -> Result<IpAddr, DecodeError> {
+        match self.bytes.len() {
+            4 => self.array::<4>().map(IpAddr::from),
+            _ => self.array::<16>().map(IpAddr::from),
+        }
+    }
+
+    /// A string, which ends at its first zero byte.
+    pub(crate) fn string(self) -> Result<String, DecodeError> {
+        let end = self.bytes.iter().position(|byte| *byte == 0);
+        let text = self.bytes.get(..end.unwrap_or(self.bytes.len()));
+        std::str::from_utf8(text.unwrap_or_default())
+            .map(str::to_owned)
+            .map_err(|_| self.wrong(Problem::NotUtf8))
+    }
+
+    /// What `decode` makes of the attributes inside.
+    pub(crate) fn nest<T>(
+        self,
+        decode: impl FnOnce(&Attributes<'a>) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        let set = match self.attribute.kind {
+            Kind::Nest(set) => set,
+            _ => &[],
+        };
+        Attributes::read(set, self.bytes)
+            .and_then(|attributes| decode(&attributes))
+            .map_err(|error| error.within(self.attribute.name))
+    }
+
+    fn array<const N: usize>(self) -> Result<[u8; N], DecodeError> {
+        self.bytes
+            .try_into()
+            .map_err(|_| self.wrong(Problem::Length(self.bytes.len())))
+    }
+
+    fn wrong(self, problem: Problem) -> DecodeError {
+        DecodeError::at(self.attribute.name, problem)
+    }
+}

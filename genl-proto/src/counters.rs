@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What has been relayed and what not.
+
+use crate::attributes::{Attributes, DecodeError};
+use crate::generated::{DropReason, counters, drops, totals};
+
+/// What one direction of a stream, or the whole namespace, has relayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets forwarded.
+    pub packets: u64,
+    /// UDP payload bytes forwarded.
+    pub bytes: u64,
+    /// Packets not forwarded.
+    pub drops: Drops,
+}
+
+/// Packets not forwarded, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops([u64; DropReason::ALL.len()]);
+
+impl Drops {
+    /// Packets dropped for this reason.
+    pub fn get(&self, reason: DropReason) -> u64 {
+        self.iter()
+            .find_map(|(met, packets)| (met == reason).then_some(packets))
+            .unwrap_or(0)
+    }
+
+    /// The reasons that were met and the packets dropped for them.
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> {
+        DropReason::ALL
+            .into_iter()
+            .zip(self.0)
+            .filter(|(_, packets)| *packets > 0)
+    }
+
+    /// Packets dropped for any reason.
+    pub fn total(&self) -> u64 {
+        self.0.into_iter().fold(0, u64::saturating_add)
+    }
+}
+
+impl FromIterator<(DropReason, u64)> for Drops {
+    /// Reasons that are there more than once add up.
+    fn from_iter<T: IntoIterator<Item = (DropReason, u64)>>(reasons: T) -> Self {
+        let mut drops = Self::default();
+        for (reason, packets) in reasons {
+            if let Some(count) = drops.0.get_mut(reason as usize) {
+                *count = count.saturating_add(packets);
+            }
+        }
+        drops
+    }
+}
+
+impl Counters {
+    pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
+        let drops = attributes.all(counters::DROPS).map(|drops| {
+            drops.nest(|attributes| {
+                let reason = attributes.required(drops::REASON)?;
+                let packets = attributes.required(drops::PACKETS)?;
+                Ok((reason.one_of(DropReason::from_u32)?, packets.uint()?))
+            })
+        });
+        Ok(Self {
+            packets: attributes.required(counters::PACKETS)?.uint()?,
+            bytes: attributes.required(counters::BYTES)?.uint()?,
+            drops: drops.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// What the relay of the whole namespace has done since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Sessions alive.
+    pub sessions: u64,
+    /// Sessions ever made.
+    pub created: u64,
+    /// Sessions that ended by their idle timeout.
+    pub expired: u64,
+    /// Sessions that a newer one replaced.
+    pub replaced: u64,
+    /// All packets, those of ended sessions included.
+    pub relayed: Counters,
+}
+
+impl Totals {
+    pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            sessions: attributes.required(totals::SESSIONS)?.uint()?,
+            created: attributes.required(totals::CREATED)?.uint()?,
+            expired: attributes.required(totals::EXPIRED)?.uint()?,
+            replaced: attributes.required(totals::REPLACED)?.uint()?,
+            relayed: attributes
+                .required(totals::RELAYED)?
+                .nest(Counters::decode)?,
+        })
+    }
+}

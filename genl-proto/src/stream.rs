@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Endpoints and streams.
+
+use std::net::SocketAddr;
+
+use crate::attributes::{Attributes, DecodeError};
+use crate::counters::Counters;
+use crate::generated::{StreamKind, endpoint, stream};
+use crate::writer::{EncodeError, Writer};
+
+/// One side of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where the relay receives, and sends from.
+    pub local: SocketAddr,
+    /// The party; `None` while nothing may be sent to it (hold).
+    pub remote: Option<SocketAddr>,
+}
+
+/// Two endpoints facing each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// What the stream carries.
+    pub kind: StreamKind,
+    /// One endpoint.
+    pub a: Endpoint,
+    /// The other endpoint; it may share `a`'s local address and port.
+    pub b: Endpoint,
+}
+
+/// A stream and what it has relayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamState {
+    /// The stream.
+    pub stream: Stream,
+    /// What arrived at its endpoint `a`.
+    pub from_a: Counters,
+    /// What arrived at its endpoint `b`.
+    pub from_b: Counters,
+}
+
+impl Endpoint {
+    fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
+        writer.address(endpoint::LOCAL_ADDRESS, self.local.ip())?;
+        writer.be16(endpoint::LOCAL_PORT, self.local.port())?;
+        if let Some(remote) = self.remote {
+            writer.address(endpoint::REMOTE_ADDRESS, remote.ip())?;
+            writer.be16(endpoint::REMOTE_PORT, remote.port())?;
+        }
+        Ok(())
+    }
+
+    fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
+        let socket = |address, port| {
+            let address = attributes.required(address)?.address()?;
+            let port = attributes.required(port)?.u16()?;
+            Ok(SocketAddr::new(address, port))
+        };
+        let on_hold = attributes.get(endpoint::REMOTE_ADDRESS).is_none()
+            && attributes.get(endpoint::REMOTE_PORT).is_none();
+        Ok(Self {
+            local: socket(endpoint::LOCAL_ADDRESS, endpoint::LOCAL_PORT)?,
+            remote: if on_hold {
+                None
+            } else {
+                Some(socket(endpoint::REMOTE_ADDRESS, endpoint::REMOTE_PORT)?)
+            },
+        })
+    }
+}
+
+impl Stream {
+    pub(crate) fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
+        writer.u32(stream::KIND, self.kind as u32)?;
+        writer.nest(stream::A, |writer| self.a.encode(writer))?;
+        writer.nest(stream::B, |writer| self.b.encode(writer))
+    }
+
+    fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            kind: attributes
+                .required(stream::KIND)?
+                .one_of(StreamKind::from_u32)?,
+            a: attributes.required(stream::A)?.nest(Endpoint::decode)?,
+            b: attributes.required(stream::B)?.nest(Endpoint::decode)?,
+        })
+    }
+}
+
+impl StreamState {
+    pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            stream: Stream::decode(attributes)?,
+            from_a: attributes
+                .required(stream::FROM_A)?
+                .nest(Counters::decode)?,
+            from_b: attributes
+                .required(stream::FROM_B)?
+                .nest(Counters::decode)?,
+        })
+    }
+}
