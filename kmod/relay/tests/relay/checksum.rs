@@ -31,6 +31,15 @@ fn no_change_leaves_every_sum_and_every_checksum() {
 }
 
 #[test]
+fn a_checksum_has_one_way_to_say_zero() {
+    // 0xffff and 0x0000 are the two zeros of ones' complement: going from one to the other changes
+    // no sum, and an IPv4 header's checksum only uses 0x0000.
+    for (old, new) in [([0xff; 2], [0; 2]), ([0; 2], [0xff; 2]), ([0; 2], [0; 2])] {
+        assert_eq!(Delta::between(&old, &new).subtract_from(0xffff), 0x0000);
+    }
+}
+
+#[test]
 fn no_sum_of_something_becomes_zero() {
     for word in 0..=u16::MAX {
         let delta = Delta::between(&[0xff, 0xff], &word.to_be_bytes());
