@@ -211,7 +211,7 @@ fn open(device: &str) -> Result<OwnedFd> {
     setsockopt(&socket, sockopt::RcvBufForce, &(32 << 20)).context("cannot enlarge a buffer")?;
     set_packet_option(&socket, libc::PACKET_AUXDATA)?;
     set_packet_option(&socket, PACKET_IGNORE_OUTGOING)?;
-    bind(&socket, device)?;
+    bind(&socket, device, libc::ETH_P_ALL as u16)?;
     Ok(socket)
 }
 
@@ -234,13 +234,14 @@ fn set_packet_option(socket: &OwnedFd, option: libc::c_int) -> Result<()> {
     Ok(())
 }
 
-/// Binds a packet socket to every protocol of a device of the namespace the caller is in.
-pub fn bind(socket: &OwnedFd, device: &str) -> Result<()> {
+/// Binds a packet socket to a protocol (an Ethernet type; zero: none) of a device of the namespace
+/// the caller is in.
+pub fn bind(socket: &OwnedFd, device: &str, protocol: u16) -> Result<()> {
     let index = nix::net::if_::if_nametoindex(device)
         .with_context(|| format!("there is no device {device}"))?;
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as libc::c_ushort,
-        sll_protocol: (libc::ETH_P_ALL as u16).to_be(),
+        sll_protocol: protocol.to_be(),
         sll_ifindex: index as libc::c_int,
         sll_hatype: 0,
         sll_pkttype: 0,

@@ -6,8 +6,13 @@
 pub mod agent;
 pub mod capture;
 pub mod lab;
+pub mod module;
+pub mod netlink;
 pub mod netns;
 pub mod packet;
+pub mod raw;
+pub mod relay;
+pub mod rtp;
 pub mod shell;
 pub mod topology;
 pub mod wait;

@@ -2,6 +2,8 @@
 
 //! The tests. Each is named for what it promises; each file holds the promises of one kind.
 
+mod datapath;
+mod fixture;
 mod forwarding;
 
 use anyhow::Result;
@@ -25,4 +27,4 @@ macro_rules! tests {
 use tests;
 
 /// All tests, in the order in which they run.
-pub const TESTS: &[&[Test]] = &[forwarding::TESTS];
+pub const TESTS: &[&[Test]] = &[forwarding::TESTS, datapath::TESTS];

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The kernel module under test.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::shell;
+use crate::protocol::SHARE;
+
+/// Makes sure the module is loaded. It stays so for the tests that follow.
+pub fn ensure_loaded() -> Result<()> {
+    if is_loaded() { Ok(()) } else { load() }
+}
+
+/// Loads the module.
+pub fn load() -> Result<()> {
+    let file = format!("{SHARE}/module/lreproxy.ko");
+    ensure!(
+        Path::new(&file).is_file(),
+        "build/module/lreproxy.ko is missing: run 'make modules'"
+    );
+    shell::run(Command::new("insmod").arg(file)).map(|_| ())
+}
+
+/// Unloads the module.
+pub fn unload() -> Result<()> {
+    shell::run(Command::new("rmmod").arg("lreproxy")).map(|_| ())
+}
+
+/// Whether the module is loaded.
+pub fn is_loaded() -> bool {
+    Path::new("/sys/module/lreproxy").exists()
+}
+
+/// Loads one of the kernel's own modules.
+pub fn load_kernel_module(name: &str) -> Result<()> {
+    shell::run(Command::new("modprobe").arg(name)).map(|_| ())
+}
+
+/// References the kernel holds to the module.
+pub fn references() -> Result<u32> {
+    fs::read_to_string("/sys/module/lreproxy/refcnt")
+        .context("cannot tell the module's references")?
+        .trim()
+        .parse()
+        .context("the module's references are not a number")
+}

@@ -1,0 +1,511 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The relay of one namespace, as its netlink family shows it.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use genl_proto::generated::{
+    Command, DropReason, EndReason, FAMILY_NAME, GROUP_EVENTS, StreamKind, bulk, config, counters,
+    drops, endpoint, flush, session, stream, totals,
+};
+use nix::libc;
+
+use super::netlink::{self, Attributes, Netlink, Outcome, Refusal, parse};
+use super::netns::Namespace;
+
+/// One side of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// What the relay receives on and sends from.
+    pub local: SocketAddrV4,
+    /// The party; none while it is on hold.
+    pub remote: Option<SocketAddrV4>,
+}
+
+/// Two endpoints facing each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// What it carries.
+    pub kind: StreamKind,
+    /// One endpoint.
+    pub a: Endpoint,
+    /// The other.
+    pub b: Endpoint,
+}
+
+/// A session to be made or changed.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Its name.
+    pub label: Vec<u8>,
+    /// Tag of its owner.
+    pub owner: u32,
+    /// Idle timeout, in milliseconds.
+    pub timeout_ms: u32,
+    /// Its streams.
+    pub streams: Vec<Stream>,
+    /// Whether it takes ports that others have.
+    pub replace: bool,
+}
+
+/// What one direction has relayed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets forwarded.
+    pub packets: u64,
+    /// UDP payload bytes forwarded.
+    pub bytes: u64,
+    /// Packets not forwarded, by reason.
+    pub drops: Vec<(DropReason, u64)>,
+}
+
+/// A session as the kernel tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Its number.
+    pub id: u64,
+    /// Its name.
+    pub label: Vec<u8>,
+    /// Tag of its owner.
+    pub owner: u32,
+    /// Idle timeout, in milliseconds.
+    pub timeout_ms: u32,
+    /// Its streams, with what arrived at endpoint a and at endpoint b.
+    pub streams: Vec<(Stream, Counters, Counters)>,
+    /// Milliseconds since it was made.
+    pub age_ms: u64,
+    /// Milliseconds since a packet was admitted.
+    pub idle_ms: u64,
+    /// Why it ended; events only.
+    pub end_reason: Option<EndReason>,
+}
+
+/// Settings of the namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Version of the protocol.
+    pub protocol_version: u32,
+    /// Version of the module.
+    pub module_version: String,
+    /// First and last port of the range.
+    pub ports: (u16, u16),
+    /// Addresses the relay receives on.
+    pub addresses: Vec<Ipv4Addr>,
+}
+
+/// What the whole namespace has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Sessions alive.
+    pub sessions: u64,
+    /// Sessions ever made.
+    pub created: u64,
+    /// Sessions that ended by their idle timeout.
+    pub expired: u64,
+    /// Sessions that a newer one replaced.
+    pub replaced: u64,
+    /// All packets.
+    pub relayed: Counters,
+}
+
+impl Counters {
+    /// Packets dropped for this reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops
+            .iter()
+            .find(|(found, _)| *found == reason)
+            .map_or(0, |(_, packets)| *packets)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut found = Self::default();
+        for (id, value) in parse(bytes)? {
+            match id {
+                counters::PACKETS => found.packets = netlink::uint(value)?,
+                counters::BYTES => found.bytes = netlink::uint(value)?,
+                counters::DROPS => {
+                    let (mut reason, mut packets) = (None, None);
+                    for (id, value) in parse(value)? {
+                        match id {
+                            drops::REASON => reason = DropReason::from_u32(netlink::u32(value)?),
+                            drops::PACKETS => packets = Some(netlink::uint(value)?),
+                            other => bail!("attribute {other} in drops"),
+                        }
+                    }
+                    found.drops.push((
+                        reason.context("drops without a reason")?,
+                        packets.context("drops without a number")?,
+                    ));
+                }
+                other => bail!("attribute {other} in counters"),
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Endpoint {
+    /// Its attributes.
+    pub fn attributes(&self) -> Attributes {
+        let local = Attributes::new()
+            .bytes(endpoint::LOCAL_ADDRESS, &self.local.ip().octets())
+            .be16(endpoint::LOCAL_PORT, self.local.port());
+        match self.remote {
+            Some(remote) => local
+                .bytes(endpoint::REMOTE_ADDRESS, &remote.ip().octets())
+                .be16(endpoint::REMOTE_PORT, remote.port()),
+            None => local,
+        }
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let (mut local, mut remote) = ((None, None), (None, None));
+        for (id, value) in parse(bytes)? {
+            match id {
+                endpoint::LOCAL_ADDRESS => local.0 = Some(address(value)?),
+                endpoint::LOCAL_PORT => local.1 = Some(netlink::u16(value)?.to_be()),
+                endpoint::REMOTE_ADDRESS => remote.0 = Some(address(value)?),
+                endpoint::REMOTE_PORT => remote.1 = Some(netlink::u16(value)?.to_be()),
+                other => bail!("attribute {other} in an endpoint"),
+            }
+        }
+        let socket = |found| match found {
+            (Some(address), Some(port)) => Ok(Some(SocketAddrV4::new(address, port))),
+            (None, None) => Ok(None),
+            half => Err(anyhow!("half an address: {half:?}")),
+        };
+        Ok(Self {
+            local: socket(local)?.context("no local address")?,
+            remote: socket(remote)?,
+        })
+    }
+}
+
+impl Stream {
+    /// Its attributes.
+    pub fn attributes(&self) -> Attributes {
+        Attributes::new()
+            .u32(stream::KIND, self.kind as u32)
+            .nest(stream::A, &self.a.attributes())
+            .nest(stream::B, &self.b.attributes())
+    }
+
+    fn parse(bytes: &[u8]) -> Result<(Self, Counters, Counters)> {
+        let (mut kind, mut a, mut b) = (None, None, None);
+        let (mut from_a, mut from_b) = (None, None);
+        for (id, value) in parse(bytes)? {
+            match id {
+                stream::KIND => kind = StreamKind::from_u32(netlink::u32(value)?),
+                stream::A => a = Some(Endpoint::parse(value)?),
+                stream::B => b = Some(Endpoint::parse(value)?),
+                stream::FROM_A => from_a = Some(Counters::parse(value)?),
+                stream::FROM_B => from_b = Some(Counters::parse(value)?),
+                other => bail!("attribute {other} in a stream"),
+            }
+        }
+        Ok((
+            Self {
+                kind: kind.context("a stream without a kind")?,
+                a: a.context("a stream without a")?,
+                b: b.context("a stream without b")?,
+            },
+            from_a.context("a stream without from-a")?,
+            from_b.context("a stream without from-b")?,
+        ))
+    }
+}
+
+impl Session {
+    /// Its attributes.
+    pub fn attributes(&self) -> Attributes {
+        let mut attributes = Attributes::new()
+            .bytes(session::LABEL, &self.label)
+            .u32(session::OWNER, self.owner)
+            .u32(session::TIMEOUT_MS, self.timeout_ms);
+        for stream in &self.streams {
+            attributes = attributes.nest(session::STREAM, &stream.attributes());
+        }
+        if self.replace {
+            attributes.bytes(session::REPLACE, &[])
+        } else {
+            attributes
+        }
+    }
+}
+
+impl State {
+    /// Its streams, without their counters.
+    pub fn streams(&self) -> Vec<Stream> {
+        self.streams.iter().map(|(stream, _, _)| *stream).collect()
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut found = Self {
+            id: 0,
+            label: Vec::new(),
+            owner: 0,
+            timeout_ms: 0,
+            streams: Vec::new(),
+            age_ms: 0,
+            idle_ms: 0,
+            end_reason: None,
+        };
+        for (id, value) in parse(bytes)? {
+            match id {
+                session::ID => found.id = netlink::uint(value)?,
+                session::LABEL => found.label = value.to_vec(),
+                session::OWNER => found.owner = netlink::u32(value)?,
+                session::TIMEOUT_MS => found.timeout_ms = netlink::u32(value)?,
+                session::STREAM => found.streams.push(Stream::parse(value)?),
+                session::AGE_MS => found.age_ms = netlink::uint(value)?,
+                session::IDLE_MS => found.idle_ms = netlink::uint(value)?,
+                session::END_REASON => found.end_reason = EndReason::from_u32(netlink::u32(value)?),
+                other => bail!("attribute {other} in a session"),
+            }
+        }
+        ensure!(found.id != 0, "a session without an id");
+        Ok(found)
+    }
+}
+
+fn address(value: &[u8]) -> Result<Ipv4Addr> {
+    let octets: [u8; 4] = value.try_into().context("an address that is not IPv4")?;
+    Ok(octets.into())
+}
+
+/// The relay of a namespace.
+pub struct Relay {
+    /// The socket it is driven through.
+    pub netlink: Netlink,
+}
+
+impl Relay {
+    /// Opens the family in a namespace.
+    pub fn open(namespace: &Namespace) -> Result<Self> {
+        Ok(Self {
+            netlink: Netlink::open(namespace, FAMILY_NAME)?,
+        })
+    }
+
+    /// Does what one command asks for; a refusal is a failure of the test.
+    fn ask(&self, command: Command, flags: i32, attributes: &Attributes) -> Result<Vec<Vec<u8>>> {
+        self.netlink
+            .call(command as u8, flags, attributes)?
+            .map_err(|refusal| anyhow!("{} was refused: {refusal:?}", command.name()))
+    }
+
+    /// As the command says, refusals included.
+    pub fn call(&self, command: Command, attributes: &Attributes) -> Result<Outcome> {
+        self.netlink.call(command as u8, 0, attributes)
+    }
+
+    /// The refusal of a command that must be refused.
+    pub fn refusal(&self, command: Command, attributes: &Attributes) -> Result<Refusal> {
+        match self.call(command, attributes)? {
+            Err(refusal) => Ok(refusal),
+            Ok(_) => Err(anyhow!(
+                "{} was not refused: {attributes:02x?}",
+                command.name()
+            )),
+        }
+    }
+
+    /// Sets port range and local addresses.
+    pub fn configure(&self, ports: (u16, u16), addresses: &[Ipv4Addr]) -> Result<()> {
+        let mut attributes = Attributes::new()
+            .u16(config::PORT_MIN, ports.0)
+            .u16(config::PORT_MAX, ports.1);
+        for address in addresses {
+            attributes = attributes.bytes(config::LOCAL_ADDRESS, &address.octets());
+        }
+        self.ask(Command::ConfigSet, 0, &attributes).map(|_| ())
+    }
+
+    /// The settings.
+    pub fn config(&self) -> Result<Config> {
+        let answers = self.ask(Command::ConfigGet, 0, &Attributes::new())?;
+        let mut found = Config {
+            protocol_version: 0,
+            module_version: String::new(),
+            ports: (0, 0),
+            addresses: Vec::new(),
+        };
+        for (id, value) in parse(only(&answers)?)? {
+            match id {
+                config::PROTOCOL_VERSION => found.protocol_version = netlink::u32(value)?,
+                config::MODULE_VERSION => {
+                    let text = value.strip_suffix(b"\0").unwrap_or(value);
+                    found.module_version = String::from_utf8_lossy(text).into_owned();
+                }
+                config::PORT_MIN => found.ports.0 = netlink::u16(value)?,
+                config::PORT_MAX => found.ports.1 = netlink::u16(value)?,
+                config::LOCAL_ADDRESS => found.addresses.push(address(value)?),
+                other => bail!("attribute {other} in the configuration"),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes a session and returns its id.
+    pub fn make(&self, session: &Session) -> Result<u64> {
+        Ok(self.make_replacing(session)?.0)
+    }
+
+    /// Makes a session and returns its id and those of the sessions it replaced.
+    pub fn make_replacing(&self, session: &Session) -> Result<(u64, Vec<u64>)> {
+        let answers = self.ask(Command::SessionNew, 0, &session.attributes())?;
+        let (ids, replaced) = ids(only(&answers)?, session::ID, session::REPLACED)?;
+        let [id] = ids[..] else {
+            bail!("{} ids for one session", ids.len())
+        };
+        Ok((id, replaced))
+    }
+
+    /// Makes many sessions in one command and returns their ids.
+    pub fn make_many(&self, sessions: &[Session]) -> Result<Vec<u64>> {
+        let answers = self.ask(Command::SessionBulkNew, 0, &bulk_of(sessions))?;
+        Ok(ids(only(&answers)?, bulk::ID, bulk::REPLACED)?.0)
+    }
+
+    /// Ends many sessions in one command.
+    pub fn end_many(&self, ids: &[u64]) -> Result<()> {
+        self.ask(Command::SessionBulkDel, 0, &bulk_ids(ids))
+            .map(|_| ())
+    }
+
+    /// Points endpoints of a session's streams to new remotes.
+    pub fn set_streams(&self, id: u64, streams: &[Stream]) -> Result<()> {
+        let mut attributes = Attributes::new().uint(session::ID, id);
+        for stream in streams {
+            attributes = attributes.nest(session::STREAM, &stream.attributes());
+        }
+        self.ask(Command::SessionSet, 0, &attributes).map(|_| ())
+    }
+
+    /// Ends a session and returns its final state.
+    pub fn end(&self, id: u64) -> Result<State> {
+        let answers = self.ask(Command::SessionDel, 0, &id_of(id))?;
+        State::parse(only(&answers)?)
+    }
+
+    /// One session.
+    pub fn get(&self, id: u64) -> Result<State> {
+        let answers = self.ask(Command::SessionGet, 0, &id_of(id))?;
+        State::parse(only(&answers)?)
+    }
+
+    /// All sessions.
+    pub fn sessions(&self) -> Result<Vec<State>> {
+        let answers = self.ask(Command::SessionGet, libc::NLM_F_DUMP, &Attributes::new())?;
+        answers.iter().map(|answer| State::parse(answer)).collect()
+    }
+
+    /// Ends all sessions, or those of one owner, and returns their number.
+    pub fn flush(&self, owner: Option<u32>) -> Result<u64> {
+        let attributes = match owner {
+            Some(owner) => Attributes::new().u32(flush::OWNER, owner),
+            None => Attributes::new(),
+        };
+        let answers = self.ask(Command::SessionFlush, 0, &attributes)?;
+        let found = parse(only(&answers)?)?;
+        match found[..] {
+            [(flush::ENDED, value)] => netlink::uint(value),
+            _ => Err(anyhow!("an answer without a number: {found:?}")),
+        }
+    }
+
+    /// What the namespace has done.
+    pub fn totals(&self) -> Result<Totals> {
+        let answers = self.ask(Command::TotalsGet, 0, &Attributes::new())?;
+        let mut found = Totals {
+            sessions: 0,
+            created: 0,
+            expired: 0,
+            replaced: 0,
+            relayed: Counters::default(),
+        };
+        for (id, value) in parse(only(&answers)?)? {
+            match id {
+                totals::SESSIONS => found.sessions = netlink::uint(value)?,
+                totals::CREATED => found.created = netlink::uint(value)?,
+                totals::EXPIRED => found.expired = netlink::uint(value)?,
+                totals::REPLACED => found.replaced = netlink::uint(value)?,
+                totals::RELAYED => found.relayed = Counters::parse(value)?,
+                other => bail!("attribute {other} in the totals"),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Sessions that end, from the moment of subscription.
+pub struct Events {
+    netlink: Netlink,
+}
+
+impl Events {
+    /// Subscribes in a namespace.
+    pub fn subscribe(namespace: &Namespace) -> Result<Self> {
+        let netlink = Netlink::open(namespace, FAMILY_NAME)?;
+        netlink
+            .subscribe(GROUP_EVENTS)?
+            .map_err(|errno| anyhow!("cannot subscribe to events: {errno}"))?;
+        Ok(Self { netlink })
+    }
+
+    /// The next session that ends.
+    pub fn next(&self) -> Result<State> {
+        let (command, attributes) = self.netlink.event()?;
+        ensure!(
+            command == Command::SessionEnded as u8,
+            "an event of command {command}"
+        );
+        State::parse(&attributes)
+    }
+
+    /// Whether no event waits.
+    pub fn is_quiet(&self) -> bool {
+        self.netlink.is_quiet()
+    }
+}
+
+/// The id of a session as attributes.
+pub fn id_of(id: u64) -> Attributes {
+    Attributes::new().uint(session::ID, id)
+}
+
+/// Sessions as the attributes of a bulk command.
+pub fn bulk_of(sessions: &[Session]) -> Attributes {
+    sessions
+        .iter()
+        .fold(Attributes::new(), |attributes, session| {
+            attributes.nest(bulk::SESSION, &session.attributes())
+        })
+}
+
+/// Ids as the attributes of a bulk command.
+pub fn bulk_ids(ids: &[u64]) -> Attributes {
+    ids.iter().fold(Attributes::new(), |attributes, id| {
+        attributes.uint(bulk::ID, *id)
+    })
+}
+
+fn only(answers: &[Vec<u8>]) -> Result<&[u8]> {
+    match answers {
+        [answer] => Ok(answer),
+        _ => Err(anyhow!("{} answers instead of one", answers.len())),
+    }
+}
+
+fn ids(answer: &[u8], id: u16, replaced: u16) -> Result<(Vec<u64>, Vec<u64>)> {
+    let (mut made, mut gone) = (Vec::new(), Vec::new());
+    for (kind, value) in parse(answer)? {
+        match kind {
+            _ if kind == id => made.push(netlink::uint(value)?),
+            _ if kind == replaced => gone.push(netlink::uint(value)?),
+            other => bail!("attribute {other} in an answer"),
+        }
+    }
+    Ok((made, gone))
+}
