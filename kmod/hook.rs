@@ -105,25 +105,19 @@ fn relay(
     let segments = u64::from(packet.segments());
     let refuse = |reason| leg.counters().drops().count(reason, segments);
 
-    let Ok(length) = arriving.payload_length() else {
-        refuse(DropReason::Malformed);
+    let length = arriving.payload_length();
+    let class = match (length, packet.linear::<PAYLOAD_START>()) {
+        (Ok(length), Some(&[.., first, second])) => payload::classify([first, second], length),
+        _ => payload::Class::Other,
+    };
+    if let Err(refusal) = admission::admit(flow.carries, flow.remote, arriving.source, class) {
+        refuse(match refusal {
+            Refusal::ForeignSource => DropReason::ForeignSource,
+            Refusal::Malformed => DropReason::Malformed,
+        });
         return packet.drop();
-    };
-    let class = match packet.linear::<PAYLOAD_START>() {
-        Some(&[.., first, second]) => payload::classify([first, second], length),
-        None => payload::Class::Other,
-    };
-    match admission::admit(flow.carries, flow.remote, arriving.source, class) {
-        Ok(()) => leg.touch(),
-        Err(Refusal::ForeignSource) => {
-            refuse(DropReason::ForeignSource);
-            return packet.drop();
-        }
-        Err(Refusal::Malformed) => {
-            refuse(DropReason::Malformed);
-            return packet.drop();
-        }
     }
+    leg.touch();
     let Some(forward) = &flow.forward else {
         refuse(DropReason::Held);
         return packet.drop();
@@ -146,6 +140,7 @@ fn relay(
         return packet.drop();
     };
     forward.rewrite.apply(headers, partial);
-    leg.counters().count(segments, length.into());
+    leg.counters()
+        .count(segments, length.unwrap_or_default().into());
     packet.transmit(route, arriving.type_of_service)
 }
