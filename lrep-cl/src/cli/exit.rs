@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Exit codes, those of `sysexits.h`.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+use crate::server::StartError;
+use crate::tsl;
+
+/// The exit codes, for the help text.
+pub const HELP: &str = "\
+Exit codes:
+   0  done
+   1  the kernel refused the command, or there is no such session
+  64  wrong usage of the command line
+  68  a relay address is no address of this host
+  69  the kernel module is not loaded
+  71  the system refused something else
+  73  a listener cannot be opened
+  75  sessions stand in the way of a new configuration
+  76  the kernel module is of another protocol version
+  77  permission is missing
+  78  the configuration is bad";
+
+/// Why the program ends without success.
+#[derive(Debug)]
+pub enum Failure {
+    /// Clap tells about wrong usage, or prints help or version.
+    Usage(Box<clap::Error>),
+    /// A sentence for the user, and the exit code.
+    Because {
+        /// The exit code.
+        code: u8,
+        /// What happened and what to do.
+        text: String,
+    },
+}
+
+impl Failure {
+    /// Something is wrong with how the program was called.
+    pub fn usage(text: impl fmt::Display) -> Self {
+        Self::because(64, text)
+    }
+
+    /// What was asked for does not exist.
+    pub fn absent(text: impl fmt::Display) -> Self {
+        Self::because(1, text)
+    }
+
+    /// The system refused something.
+    pub fn system(what: &str, error: &io::Error) -> Self {
+        Self::because(71, format_args!("{what}: {error}"))
+    }
+
+    fn because(code: u8, text: impl fmt::Display) -> Self {
+        Self::Because {
+            code,
+            text: text.to_string(),
+        }
+    }
+
+    /// Tells the user, and what to exit with.
+    pub fn report(self) -> ExitCode {
+        match self {
+            Self::Usage(error) => {
+                // Nothing can be done about a closed terminal.
+                let _ = error.print();
+                ExitCode::from(if error.use_stderr() { 64 } else { 0 })
+            }
+            Self::Because { code, text } => {
+                eprintln!("lrep-cl: {text}");
+                ExitCode::from(code)
+            }
+        }
+    }
+}
+
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Self {
+        Self::Usage(Box::new(error))
+    }
+}
+
+impl From<tsl::Error> for Failure {
+    fn from(error: tsl::Error) -> Self {
+        let code = match error {
+            tsl::Error::ModuleAbsent => 69,
+            tsl::Error::VersionDiffers { .. } => 76,
+            tsl::Error::Permission => 77,
+            tsl::Error::Refused(_) => 1,
+            tsl::Error::NoAnswer | tsl::Error::Channel(_) => 71,
+        };
+        Self::because(code, error)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::Flag(error) => error.into(),
+            error => Self::because(78, error),
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Tsl(error) => error.into(),
+            StartError::AddressInUse(_) => Self::because(75, error),
+            StartError::AddressNotLocal(_) => Self::because(68, error),
+            StartError::Listen { .. } => Self::because(73, error),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `lrep-cl sessions`: the session table.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::block_on;
+use super::exit::Failure;
+use super::format;
+use crate::logging::CallId;
+use crate::tsl::kernel::Kernel;
+use crate::tsl::{self, Counters, Endpoint, SessionState, StreamKind, Tsl};
+
+/// List the sessions in the kernel
+#[derive(Args, Debug)]
+pub struct Sessions {
+    /// Only the sessions with this owner tag
+    #[arg(long, value_name = "NUMBER")]
+    owner: Option<u32>,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+impl Sessions {
+    /// Prints the table.
+    pub fn run(&self) -> Result<(), Failure> {
+        let mut sessions = block_on(async { Ok(Kernel::connect().await?.session_dump().await?) })?;
+        sessions.retain(|session| self.owner.is_none_or(|owner| session.owner == owner));
+        if self.json {
+            println!("{}", Value::from_iter(sessions.iter().map(to_json)));
+        } else if sessions.is_empty() {
+            println!("no sessions");
+        } else {
+            let header = [
+                "ID", "CALL-ID", "OFFERER", "AT", "ANSWERER", "AT", "PACKETS", "BYTES", "AGE",
+                "IDLE", "TIMEOUT",
+            ];
+            let right = ["ID", "PACKETS", "BYTES", "AGE", "IDLE", "TIMEOUT"];
+            format::print(&format::table(&header, &right, sessions.iter().map(row)));
+        }
+        Ok(())
+    }
+}
+
+fn row(session: &SessionState) -> Vec<String> {
+    let rtp = session
+        .streams
+        .iter()
+        .map(|state| state.stream)
+        .find(|stream| stream.kind == StreamKind::Rtp);
+    let (packets, bytes) = tsl::sum(session);
+    vec![
+        session.id.to_string(),
+        CallId(&session.label).to_string(),
+        rtp.map_or_else(String::new, |rtp| remote(rtp.a.remote)),
+        rtp.map_or_else(String::new, |rtp| rtp.a.local.to_string()),
+        rtp.map_or_else(String::new, |rtp| remote(rtp.b.remote)),
+        rtp.map_or_else(String::new, |rtp| rtp.b.local.to_string()),
+        format::number(packets),
+        format::bytes(bytes),
+        format::duration(session.age_ms),
+        format::duration(session.idle_ms),
+        format::duration(session.timeout_ms.into()),
+    ]
+}
+
+/// A party, or that it is on hold.
+pub fn remote(remote: Option<SocketAddr>) -> String {
+    remote.map_or_else(|| "on hold".to_owned(), |address| address.to_string())
+}
+
+/// A session as JSON: times in milliseconds, bytes of a Call-ID that are no UTF-8 replaced.
+pub fn to_json(session: &SessionState) -> Value {
+    let endpoint = |endpoint: &Endpoint, from: &Counters| {
+        json!({
+            "local": endpoint.local,
+            "remote": endpoint.remote,
+            "received": counters_to_json(from),
+        })
+    };
+    let streams = session.streams.iter().map(|state| {
+        json!({
+            "kind": state.stream.kind.name(),
+            "a": endpoint(&state.stream.a, &state.from_a),
+            "b": endpoint(&state.stream.b, &state.from_b),
+        })
+    });
+    json!({
+        "id": session.id,
+        "call_id": String::from_utf8_lossy(&session.label),
+        "owner": session.owner,
+        "timeout_ms": session.timeout_ms,
+        "age_ms": session.age_ms,
+        "idle_ms": session.idle_ms,
+        "streams": streams.collect::<Vec<_>>(),
+    })
+}
+
+/// Counters as JSON.
+pub fn counters_to_json(counters: &Counters) -> Value {
+    let drops = counters
+        .drops
+        .iter()
+        .map(|(reason, packets)| (reason.name().to_owned(), Value::from(packets)));
+    json!({
+        "packets": counters.packets,
+        "bytes": counters.bytes,
+        "drops": drops.collect::<serde_json::Map<_, _>>(),
+    })
+}

@@ -1,0 +1,723 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The daemon's configuration.
+//!
+//! [`Settings`] is the one definition of every key: its name, type, default and description. From
+//! it come the key of the TOML file, the flag (`start_port` is `--start-port`), the environment
+//! variable (`LREP_START_PORT`), the help and the documented example file. Flags win over the
+//! environment, the environment over the file, the file over the defaults.
+//!
+//! [`Config`] is what the daemon works with: settings that were found to make sense together.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Command, FromArgMatches, ValueEnum};
+use ipnet::IpNet;
+use nix::unistd::{Gid, Group};
+use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
+
+use crate::addresses::{Addresses, Mapping};
+use crate::intent::Timeouts;
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "/etc/lreproxy/lrep-cl.toml";
+
+/// Every key of the configuration, as it was written.
+#[derive(Args, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Sockets on which SIP servers are listened to: `udp:ADDRESS:PORT` (IPv6 addresses in
+    /// brackets) or `unix:/PATH`. A UDP listener names one address, since the answers come from
+    /// it; 22333 is the port the SIP servers' modules use when told none.
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        value_delimiter = ',',
+        default_value = "udp:127.0.0.1:22333"
+    )]
+    pub listen: Vec<Listen>,
+
+    /// Permissions of the unix sockets' files, octal. Who may write to one may end every call.
+    #[arg(long, value_name = "MODE", default_value = "0660")]
+    pub unix_mode: Mode,
+
+    /// Group of the unix sockets' files, for example `kamailio`. Not changed when not given.
+    #[arg(long, value_name = "GROUP")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unix_group: Option<String>,
+
+    /// Addresses and networks of the SIP servers that may ask for relays over UDP. The protocol
+    /// has no authentication: whoever can send from one of these may end every call.
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        value_delimiter = ',',
+        default_value = "127.0.0.0/8,::1/128"
+    )]
+    pub allow: Vec<Network>,
+
+    /// IPv4 address of the relay towards the inner network; parties are told it when the SIP
+    /// server's script asks for the internal side, or for none. Must be given.
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub internal_ip: Option<Ipv4Addr>,
+
+    /// IPv4 address of the relay towards the outer network; internal_ip when not given.
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_ip: Option<Ipv4Addr>,
+
+    /// For a host behind NAT, `ADVERTISED=LOCAL`: the address that parties are told, and the
+    /// address of the interface its packets arrive at. Give the advertised one as internal_ip or
+    /// external_ip; Kamailio's `behind_nat=1` uses internal_ip only.
+    #[arg(long, value_name = "ADVERTISED=LOCAL", value_delimiter = ',')]
+    pub advertise: Vec<Mapping>,
+
+    /// First relay port. Even, 1024 at least.
+    #[arg(long, value_name = "PORT", default_value_t = 20000)]
+    pub start_port: u16,
+
+    /// Last relay port. SIP servers use up to 6 more, which are the relay's too.
+    #[arg(long, value_name = "PORT", default_value_t = 30000)]
+    pub end_port: u16,
+
+    /// Seconds without a packet after which a relay ends, whatever the SIP server asks for. When
+    /// not given, what it asks for: always 60 with Kamailio.
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<u32>,
+
+    /// Shorter idle timeouts are raised to this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    pub idle_timeout_min: u32,
+
+    /// Longer idle timeouts are lowered to this many seconds; seven days at most.
+    #[arg(long, value_name = "SECONDS", default_value_t = 86400)]
+    pub idle_timeout_max: u32,
+
+    /// Number that marks this daemon's sessions in the kernel. A restarted daemon takes over the
+    /// sessions with its own number; two daemons on one host need different ones.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub owner: u32,
+
+    /// How much is logged to standard error.
+    #[arg(long, value_name = "LEVEL", value_enum, default_value = "info")]
+    pub log_level: LogLevel,
+
+    /// How log lines look: for people (`text`) or for machines (`json`).
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// Examples for the keys without a default, as they stand in the example file.
+const EXAMPLES: [(&str, &str); 5] = [
+    ("unix_group", "\"kamailio\""),
+    ("internal_ip", "\"192.0.2.10\""),
+    ("external_ip", "\"203.0.113.5\""),
+    ("advertise", "[\"203.0.113.5=10.0.0.5\"]"),
+    ("idle_timeout", "60"),
+];
+
+impl Default for Settings {
+    fn default() -> Self {
+        let matches = Self::augment_args(Command::new("defaults")).get_matches_from(["defaults"]);
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+impl Settings {
+    /// Adds the flags, each with its environment variable, to a command.
+    pub fn flags(command: Command) -> Command {
+        command.mut_args(|arg| {
+            let key = arg.get_id().to_string();
+            if key == "help" || key == "version" {
+                return arg;
+            }
+            arg.env(format!("LREP_{}", key.to_uppercase()))
+        })
+    }
+
+    /// The documented file with every key at its default.
+    pub fn example() -> Result<String, toml::ser::Error> {
+        let defaults = toml::Table::try_from(Self::default())?;
+        let mut text = String::from(
+            "# Configuration of lrep-cl, the controller of the lreproxy RTP relay.\n\
+             # Every key is also a flag of `lrep-cl run` (start_port: --start-port) and an\n\
+             # environment variable (LREP_START_PORT). Flags win over the environment, the\n\
+             # environment over this file. Lines that begin with `#key` show defaults or examples.\n",
+        );
+        for arg in Self::augment_args(Command::new("example")).get_arguments() {
+            let key = arg.get_id().as_str();
+            text.push('\n');
+            let help = arg.get_long_help().or(arg.get_help());
+            // Clap takes the last full stop away.
+            let help = help.map(|help| format!("{help}.")).unwrap_or_default();
+            for line in textwrap::wrap(&help, 88) {
+                text.push_str(&format!("# {line}\n"));
+            }
+            let example = EXAMPLES.iter().find(|(name, _)| *name == key);
+            let value = match (example, defaults.get(key)) {
+                (Some((_, example)), _) => (*example).to_owned(),
+                (None, Some(value)) => value.to_string(),
+                (None, None) => continue,
+            };
+            // Without its own address no relay can work: the one key that must be filled in.
+            let comment = if key == "internal_ip" { "" } else { "#" };
+            text.push_str(&format!("{comment}{key} = {value}\n"));
+        }
+        Ok(text)
+    }
+}
+
+/// The settings of `file` (or of the default file, should it exist), with what flags and
+/// environment say in `explicit` on top.
+///
+/// `explicit` must hold no defaults: see [`without_defaults`].
+pub fn load(file: Option<&Path>, explicit: &clap::ArgMatches) -> Result<Config, ConfigError> {
+    let (source, mut settings) = match file {
+        Some(path) => read(path)?,
+        None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
+        None => (Source::default(), Settings::default()),
+    };
+    settings
+        .update_from_arg_matches(explicit)
+        .map_err(ConfigError::Flag)?;
+    Config::new(&settings, &source)
+}
+
+/// Reads and checks a file alone.
+pub fn check(path: &Path) -> Result<Config, ConfigError> {
+    let (source, settings) = read(path)?;
+    Config::new(&settings, &source)
+}
+
+/// A command whose arguments have no defaults, so that its matches hold only what was said.
+pub fn without_defaults(command: Command) -> Command {
+    command.mut_args(|arg| arg.default_values(Vec::<clap::builder::OsStr>::new()))
+}
+
+fn read(path: &Path) -> Result<(Source, Settings), ConfigError> {
+    let text = fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+        path: path.to_owned(),
+        error,
+    })?;
+    let settings = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        error: Box::new(error),
+    })?;
+    let source = Source {
+        path: Some(path.to_owned()),
+        text,
+    };
+    Ok((source, settings))
+}
+
+/// The file the settings came from, for telling where a value stands.
+#[derive(Debug, Default)]
+struct Source {
+    path: Option<PathBuf>,
+    text: String,
+}
+
+impl Source {
+    /// `FILE:LINE: ` of a key, or nothing when it does not stand in a file.
+    fn place(&self, key: &str) -> String {
+        let line = || {
+            let table = toml::de::DeTable::parse(&self.text).ok()?;
+            let (name, _) = table.get_ref().get_key_value(key)?;
+            let before = self.text.get(..name.span().start)?;
+            Some(before.matches('\n').count() + 1)
+        };
+        match (&self.path, line()) {
+            (Some(path), Some(line)) => format!("{}:{line}: ", path.display()),
+            (Some(path), None) => format!("{}: ", path.display()),
+            (None, _) => String::new(),
+        }
+    }
+}
+
+/// Why a configuration is not usable: where, what, and what is allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {error}", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The file is no TOML, or has an unknown key or a value of the wrong form.
+    #[error("bad configuration {path}: {error}", path = .path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and what is wrong there.
+        error: Box<toml::de::Error>,
+    },
+    /// A flag or an environment variable has a value of the wrong form.
+    #[error("{0}")]
+    Flag(clap::Error),
+    /// A value is readable, but makes no sense.
+    #[error("bad configuration: {place}{key}: {problem}")]
+    Value {
+        /// File and line, if it stands in a file.
+        place: String,
+        /// The key.
+        key: &'static str,
+        /// What is wrong and what is allowed.
+        problem: String,
+    },
+}
+
+/// A configuration that makes sense.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Sockets to listen on, at least one.
+    pub listen: Vec<Listen>,
+    /// Permissions of unix sockets.
+    pub unix_mode: u32,
+    /// Group of unix sockets.
+    pub unix_group: Option<Gid>,
+    /// Who may ask over UDP.
+    pub allow: Vec<Network>,
+    /// The relay's addresses.
+    pub addresses: Addresses,
+    /// First relay port: even, 1024 at least.
+    pub start_port: u16,
+    /// Last relay port.
+    pub end_port: u16,
+    /// Idle timeouts of sessions.
+    pub timeouts: Timeouts,
+    /// Tag of this daemon's sessions.
+    pub owner: u32,
+    /// How much is logged.
+    pub log_level: LogLevel,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+impl Config {
+    fn new(settings: &Settings, source: &Source) -> Result<Self, ConfigError> {
+        let bad = |key, problem: &str| {
+            Err(ConfigError::Value {
+                place: source.place(key),
+                key,
+                problem: problem.to_owned(),
+            })
+        };
+        if settings.listen.is_empty() {
+            return bad(
+                "listen",
+                "no SIP server could ever ask: name at least one socket",
+            );
+        }
+        let Some(internal) = settings.internal_ip else {
+            return bad(
+                "internal_ip",
+                "must be given: the IPv4 address of this host that parties send their media to",
+            );
+        };
+        let external = settings.external_ip.unwrap_or(internal);
+        for (key, address) in [("internal_ip", internal), ("external_ip", external)] {
+            if !is_host(address) {
+                return bad(key, "is not the address of a host");
+            }
+        }
+        if settings
+            .advertise
+            .iter()
+            .any(|mapping| !is_host(mapping.local))
+        {
+            return bad(
+                "advertise",
+                "the local address is not the address of a host",
+            );
+        }
+        if settings.start_port < 1024 || settings.start_port % 2 != 0 {
+            return bad("start_port", "must be an even number from 1024 on");
+        }
+        if settings.end_port < settings.start_port.saturating_add(3) {
+            return bad(
+                "end_port",
+                "must be at least start_port + 3: a call takes four ports",
+            );
+        }
+        if settings.end_port > u16::MAX - 7 {
+            return bad(
+                "end_port",
+                "must be at most 65528: SIP servers use up to 6 ports more",
+            );
+        }
+        let seconds_max = genl_proto::generated::TIMEOUT_MAX_MS / 1000;
+        if !(1..=seconds_max).contains(&settings.idle_timeout_min) {
+            return bad(
+                "idle_timeout_min",
+                &format!("must be 1 to {seconds_max} seconds"),
+            );
+        }
+        if !(settings.idle_timeout_min..=seconds_max).contains(&settings.idle_timeout_max) {
+            return bad(
+                "idle_timeout_max",
+                &format!("must be idle_timeout_min to {seconds_max} seconds"),
+            );
+        }
+        let bounds = settings.idle_timeout_min..=settings.idle_timeout_max;
+        if settings
+            .idle_timeout
+            .is_some_and(|timeout| !bounds.contains(&timeout))
+        {
+            return bad(
+                "idle_timeout",
+                "must be idle_timeout_min to idle_timeout_max seconds",
+            );
+        }
+        let unix_group = match &settings.unix_group {
+            None => None,
+            Some(name) => match Group::from_name(name) {
+                Ok(Some(group)) => Some(group.gid),
+                _ => return bad("unix_group", "there is no such group on this host"),
+            },
+        };
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        Ok(Self {
+            listen: settings.listen.clone(),
+            unix_mode: settings.unix_mode.0,
+            unix_group,
+            allow: settings.allow.clone(),
+            addresses: Addresses {
+                internal,
+                external,
+                mappings: settings.advertise.clone(),
+            },
+            start_port: settings.start_port,
+            end_port: settings.end_port,
+            timeouts: Timeouts {
+                fixed: settings.idle_timeout.map(seconds),
+                min: seconds(settings.idle_timeout_min),
+                max: seconds(settings.idle_timeout_max),
+            },
+            owner: settings.owner,
+            log_level: settings.log_level,
+            log_format: settings.log_format,
+        })
+    }
+}
+
+fn is_host(address: Ipv4Addr) -> bool {
+    !(address.is_unspecified() || address.is_multicast() || address.is_broadcast())
+}
+
+/// A socket to listen on; its text form is `udp:ADDRESS:PORT` or `unix:/PATH`.
+#[derive(Clone, Debug, DeserializeFromStr, PartialEq, Eq, SerializeDisplay)]
+pub enum Listen {
+    /// Datagrams, on one address of this host.
+    Udp(SocketAddr),
+    /// A unix stream socket with this absolute path.
+    Unix(PathBuf),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            if path.starts_with('/') {
+                return Ok(Self::Unix(path.into()));
+            }
+            return Err(format!(
+                "`{text}` has no absolute path, as unix:/run/lreproxy.sock has"
+            ));
+        }
+        let address = text
+            .strip_prefix("udp:")
+            .and_then(|text| text.parse::<SocketAddr>().ok());
+        match address {
+            Some(address) if address.ip().is_unspecified() => Err(format!(
+                "`{text}` names no address: give the one the SIP servers use, since the answers \
+                 come from it"
+            )),
+            Some(address) => Ok(Self::Udp(address)),
+            None => Err(format!(
+                "`{text}` is no socket: allowed are udp:127.0.0.1:22333, udp:[::1]:22333 and \
+                 unix:/run/lreproxy.sock"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(address) => write!(f, "udp:{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// An address or a network; its text form is `192.0.2.7` or `192.0.2.0/24`.
+#[derive(Clone, Copy, Debug, DeserializeFromStr, PartialEq, Eq, SerializeDisplay)]
+pub struct Network(IpNet);
+
+impl Network {
+    /// Whether an address belongs to it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = text.parse::<IpAddr>().map(IpNet::from);
+        address.or_else(|_| text.parse()).map(Self).map_err(|_| {
+            format!("`{text}` is no network: allowed are 192.0.2.7, 192.0.2.0/24 and 2001:db8::/32")
+        })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Permissions of a file; the text form is octal, as for chmod(1).
+#[derive(Clone, Copy, Debug, DeserializeFromStr, PartialEq, Eq, SerializeDisplay)]
+pub struct Mode(u32);
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match u32::from_str_radix(text, 8) {
+            Ok(mode) if mode <= 0o777 => Ok(Self(mode)),
+            _ => Err(format!(
+                "`{text}` is no octal file mode: allowed are \"0000\" to \"0777\""
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+/// The least important messages that are logged.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What does not work.
+    Error,
+    /// What looks wrong.
+    Warn,
+    /// The life of calls.
+    Info,
+    /// Everything decided.
+    Debug,
+    /// Everything, libraries included.
+    Trace,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        let source = Source {
+            path: Some("test.toml".into()),
+            text: text.to_owned(),
+        };
+        let settings = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            path: "test.toml".into(),
+            error: Box::new(error),
+        })?;
+        Config::new(&settings, &source)
+    }
+
+    fn failure(text: &str) -> String {
+        parse(text).expect_err("bad").to_string()
+    }
+
+    fn explicit(flags: &[&str]) -> clap::ArgMatches {
+        let command = Settings::augment_args(Command::new("test"));
+        without_defaults(command).get_matches_from([&["test"], flags].concat())
+    }
+
+    #[test]
+    fn the_example_is_valid_and_says_nothing_but_the_defaults() {
+        let example = Settings::example().expect("renders");
+        let parsed: Settings = toml::from_str(&example).expect("valid");
+        let defaults = Settings {
+            internal_ip: parsed.internal_ip,
+            ..Settings::default()
+        };
+        assert_eq!(parsed, defaults);
+        assert!(parse(&example).is_ok());
+    }
+
+    #[test]
+    fn every_key_of_the_example_is_valid_when_its_comment_sign_is_removed() {
+        let example = Settings::example().expect("renders");
+        let keys: String = example
+            .lines()
+            .filter(|line| !line.starts_with("# ") && !line.starts_with("#unix_group"))
+            .map(|line| format!("{}\n", line.trim_start_matches('#')))
+            .collect();
+        let config = parse(&keys).expect("valid");
+        assert_eq!(config.addresses.mappings.len(), 1);
+        let documented = keys.lines().filter(|line| line.contains(" = ")).count();
+        let defined = Settings::augment_args(Command::new("test"))
+            .get_arguments()
+            .count();
+        assert_eq!(documented, defined - 1, "{keys}");
+    }
+
+    #[test]
+    fn the_packaged_file_is_the_example() {
+        let packaged = include_str!("../packaging/lrep-cl.toml");
+        assert!(
+            packaged == Settings::example().expect("renders"),
+            "write it anew: lrep-cl config example > lrep-cl/packaging/lrep-cl.toml"
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_the_line_and_what_is_allowed() {
+        let text = failure("internal_ip = \"10.0.0.5\"\nstart_prot = 20000\n");
+        for part in ["test.toml", "line 2", "start_prot", "start_port"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_form_is_an_error_that_names_the_line_and_what_is_allowed() {
+        let cases = [
+            ("listen = [\"tcp:1.2.3.4:5\"]", "udp:127.0.0.1:22333"),
+            ("listen = [\"udp:0.0.0.0:22333\"]", "names no address"),
+            ("listen = [\"unix:relative\"]", "absolute path"),
+            ("allow = [\"nowhere\"]", "192.0.2.0/24"),
+            ("unix_mode = \"999\"", "octal"),
+            ("log_level = \"loud\"", "expected one of"),
+            ("advertise = [\"1.2.3.4\"]", "ADVERTISED=LOCAL"),
+            ("start_port = 70000", "70000"),
+            ("internal_ip = \"::1\"", "IPv4"),
+        ];
+        for (line, part) in cases {
+            let text = failure(&format!("owner = 7\n{line}\n"));
+            assert!(
+                text.contains("test.toml") && text.contains("line 2"),
+                "{text}"
+            );
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_that_make_no_sense_together_name_the_line_too() {
+        let cases = [
+            (
+                "start_port = 20001",
+                "test.toml:2: start_port: must be an even",
+            ),
+            (
+                "start_port = 80",
+                "test.toml:2: start_port: must be an even",
+            ),
+            (
+                "end_port = 20002",
+                "test.toml:2: end_port: must be at least",
+            ),
+            (
+                "end_port = 65535",
+                "test.toml:2: end_port: must be at most 65528",
+            ),
+            (
+                "idle_timeout_min = 0",
+                "test.toml:2: idle_timeout_min: must be 1",
+            ),
+            (
+                "idle_timeout_max = 999999",
+                "test.toml:2: idle_timeout_max:",
+            ),
+            ("idle_timeout = 100000", "test.toml:2: idle_timeout:"),
+            ("listen = []", "test.toml:2: listen:"),
+            ("external_ip = \"0.0.0.0\"", "test.toml:2: external_ip:"),
+            ("unix_group = \"no-such-group\"", "test.toml:2: unix_group:"),
+        ];
+        for (line, part) in cases {
+            let text = failure(&format!("internal_ip = \"10.0.0.5\"\n{line}\n"));
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(failure("owner = 1").contains("internal_ip: must be given"));
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let mut settings: Settings =
+            toml::from_str("start_port = 40000\nend_port = 50000").expect("valid");
+        let flags = [
+            "--start-port",
+            "42000",
+            "--listen",
+            "udp:127.0.0.1:1,unix:/a",
+        ];
+        settings
+            .update_from_arg_matches(&explicit(&flags))
+            .expect("valid");
+        assert_eq!((settings.start_port, settings.end_port), (42000, 50000));
+        assert_eq!(settings.owner, 1);
+        assert_eq!(
+            settings.listen,
+            [
+                Listen::Udp("127.0.0.1:1".parse().expect("valid")),
+                Listen::Unix("/a".into())
+            ]
+        );
+    }
+
+    #[test]
+    fn the_environment_variable_of_a_key_is_its_name_in_capitals() {
+        let command = Settings::flags(Settings::augment_args(Command::new("test")));
+        for arg in command.get_arguments() {
+            let variable = arg
+                .get_env()
+                .map(|name| name.to_string_lossy().into_owned());
+            let key = arg.get_id().as_str();
+            assert_eq!(variable, Some(format!("LREP_{}", key.to_uppercase())));
+        }
+    }
+
+    #[test]
+    fn without_an_external_address_the_internal_one_serves_both_sides() {
+        let config = parse("internal_ip = \"10.0.0.5\"").expect("valid");
+        assert_eq!(config.addresses.external, config.addresses.internal);
+    }
+
+    #[test]
+    fn a_single_address_is_a_network_of_one() {
+        let network: Network = "192.0.2.7".parse().expect("valid");
+        assert!(network.contains("192.0.2.7".parse().expect("valid")));
+        assert!(!network.contains("192.0.2.8".parse().expect("valid")));
+    }
+}

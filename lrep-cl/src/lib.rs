@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `lrep-cl`, the controller of the lreproxy RTP relay.
+//!
+//! SIP servers ask it for relays ([`protocol`], over the [`frontend`]s); it turns what they ask
+//! ([`intent`]) into calls ([`call`]) and has the [transport layer](tsl), the kernel module,
+//! forward their media. The kernel's table is the truth: the controller can be killed and started
+//! again without a packet lost.
+//!
+//! Decisions are made in modules without sockets, clocks or tasks: [`protocol`], [`intent`],
+//! [`call`], [`ports`], [`reply_cache`], [`addresses`], [`alarm`]. [`server`] and [`installer`]
+//! tie them together.
+
+#![forbid(unsafe_code)]
+
+pub mod addresses;
+pub mod alarm;
+pub mod call;
+pub mod cli;
+pub mod config;
+pub mod frontend;
+pub mod installer;
+pub mod intent;
+pub mod logging;
+pub mod ports;
+pub mod protocol;
+pub mod reply_cache;
+pub mod server;
+pub mod tsl;

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Where clients should go on handing out ports.
+//!
+//! Clients pick the relay ports themselves, by a counter that starts at the `current_port` of
+//! our answer to `G`. A client that asks again (it was restarted, or found us silent) must not
+//! be sent back to ports of living calls: the answer moves with the ports seen.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+/// Ports of one call: RTP and RTCP towards the answerer, then towards the offerer.
+const BLOCK: u16 = 4;
+
+/// How long ports of an ended call are not recommended, so that late packets of its parties do
+/// not reach another call.
+pub const QUARANTINE: Duration = Duration::from_secs(60);
+
+/// The ports beyond `end_port` a client may use: it tests its counter before adding the block,
+/// so its last block begins at the first value not below `end_port`, at most 3 above it, and has
+/// 4 ports.
+pub const OVERSHOOT: u16 = 6;
+
+/// Which ports are in use and which come next.
+#[derive(Debug)]
+pub struct Ports {
+    start: u16,
+    end: u16,
+    /// Begin of the block that comes next.
+    cursor: u16,
+    /// Whether any port was seen; before that the cursor stands for nothing.
+    moved: bool,
+    in_use: HashMap<u16, u32>,
+    released: HashMap<u16, Instant>,
+}
+
+impl Ports {
+    /// Ports `start` to `end`; `start` must be below `end`.
+    pub fn new(start: u16, end: u16) -> Self {
+        Self {
+            start,
+            end,
+            cursor: start,
+            moved: false,
+            in_use: HashMap::new(),
+            released: HashMap::new(),
+        }
+    }
+
+    /// Every port a client with our range may present for RTP or RTCP.
+    pub fn acceptable(&self) -> RangeInclusive<u16> {
+        self.start..=self.end.saturating_add(OVERSHOOT + 1)
+    }
+
+    /// A client has presented a block that begins at `port`: the next one is beyond it.
+    ///
+    /// Calls are answered in another order than they were offered, so a port up to half the range
+    /// behind the cursor is an older offer and leaves it alone. The first port ever seen says
+    /// where the client is.
+    pub fn seen(&mut self, port: u16) {
+        if !self.acceptable().contains(&port) {
+            return;
+        }
+        let blocks = self.blocks();
+        let current = u32::from(self.cursor - self.start) / u32::from(BLOCK);
+        let seen = (u32::from(port - self.start) / u32::from(BLOCK)) % blocks;
+        let ahead = (seen + blocks - current) % blocks;
+        if ahead <= blocks / 2 || !self.moved {
+            self.moved = true;
+            self.cursor = self.block((seen + 1) % blocks);
+        }
+    }
+
+    /// These ports belong to a session now. A port counts as often as it is occupied, since
+    /// several local addresses have it.
+    pub fn occupy(&mut self, ports: impl IntoIterator<Item = u16>) {
+        for port in ports {
+            *self.in_use.entry(port).or_insert(0) += 1;
+        }
+    }
+
+    /// A session has given these ports back.
+    pub fn release(&mut self, ports: impl IntoIterator<Item = u16>, now: Instant) {
+        self.released
+            .retain(|_, since| now.saturating_duration_since(*since) < QUARANTINE);
+        for port in ports {
+            if let Some(count) = self.in_use.get_mut(&port) {
+                *count -= 1;
+                if *count == 0 {
+                    self.in_use.remove(&port);
+                    self.released.insert(port, now);
+                }
+            }
+        }
+    }
+
+    /// The port to recommend: the first block from the cursor on of which no port is in use or
+    /// was so a short while ago, else the first without one in use, else the cursor.
+    pub fn current(&self, now: Instant) -> u16 {
+        let blocks = self.blocks();
+        let first = u32::from(self.cursor - self.start) / u32::from(BLOCK);
+        let order = || (0..blocks).map(|step| self.block((first + step) % blocks));
+        let free = |block: &u16| {
+            !self
+                .ports_of(*block)
+                .any(|port| self.in_use.contains_key(&port))
+        };
+        let rested = |block: &u16| {
+            !self.ports_of(*block).any(|port| {
+                self.released
+                    .get(&port)
+                    .is_some_and(|since| now.saturating_duration_since(*since) < QUARANTINE)
+            })
+        };
+        order()
+            .find(|block| free(block) && rested(block))
+            .or_else(|| order().find(free))
+            .unwrap_or(self.cursor)
+    }
+
+    /// Whole blocks in the range, at least one.
+    fn blocks(&self) -> u32 {
+        ((u32::from(self.end - self.start) + 1) / u32::from(BLOCK)).max(1)
+    }
+
+    fn block(&self, index: u32) -> u16 {
+        // Blocks are counted inside the range, so this stays below `end`.
+        self.start + u16::try_from(index * u32::from(BLOCK)).unwrap_or(0)
+    }
+
+    fn ports_of(&self, block: u16) -> impl Iterator<Item = u16> + use<> {
+        (0..BLOCK).filter_map(move |offset| block.checked_add(offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn block(start: u16) -> [u16; 4] {
+        [start, start + 1, start + 2, start + 3]
+    }
+
+    #[test]
+    fn it_starts_at_the_start_and_moves_beyond_the_highest_port_seen() {
+        let now = Instant::now();
+        let mut ports = Ports::new(20000, 30000);
+        assert_eq!(ports.current(now), 20000);
+        ports.seen(20000);
+        assert_eq!(ports.current(now), 20004);
+        ports.seen(20040);
+        ports.seen(20012);
+        assert_eq!(ports.current(now), 20044);
+    }
+
+    #[test]
+    fn the_first_port_seen_says_where_the_client_is() {
+        let now = Instant::now();
+        let mut ports = Ports::new(20000, 30000);
+        ports.seen(29000);
+        assert_eq!(ports.current(now), 29004);
+        ports.seen(28000);
+        assert_eq!(ports.current(now), 29004);
+        ports.seen(20000);
+        assert_eq!(ports.current(now), 20004);
+    }
+
+    #[test]
+    fn it_stays_aligned_to_the_start_whatever_a_client_presents() {
+        let now = Instant::now();
+        let mut ports = Ports::new(20002, 30000);
+        ports.seen(20005);
+        assert_eq!(ports.current(now), 20006);
+        ports.seen(20008);
+        assert_eq!(ports.current(now), 20010);
+    }
+
+    #[test]
+    fn it_wraps_inside_the_range() {
+        let now = Instant::now();
+        let mut ports = Ports::new(20000, 20015);
+        ports.seen(20008);
+        assert_eq!(ports.current(now), 20012);
+        ports.seen(20012);
+        assert_eq!(ports.current(now), 20000);
+        // The block that begins at the first value not below the end.
+        let mut ports = Ports::new(20000, 20016);
+        ports.seen(20008);
+        ports.seen(20016);
+        assert_eq!(ports.current(now), 20004);
+    }
+
+    #[test]
+    fn it_skips_ports_in_use_and_ports_just_released() {
+        let now = Instant::now();
+        let mut ports = Ports::new(20000, 30000);
+        ports.occupy(block(20000));
+        ports.occupy([20007]);
+        assert_eq!(ports.current(now), 20008);
+        ports.release(block(20000), now);
+        assert_eq!(ports.current(now), 20008);
+        assert_eq!(ports.current(now + QUARANTINE), 20000);
+    }
+
+    #[test]
+    fn when_all_are_resting_a_free_one_is_better_than_none() {
+        let now = Instant::now();
+        let mut ports = Ports::new(20000, 20007);
+        ports.occupy(block(20000));
+        ports.occupy(block(20004));
+        assert_eq!(ports.current(now), 20000);
+        ports.release(block(20004), now);
+        assert_eq!(ports.current(now), 20004);
+    }
+
+    #[test]
+    fn a_port_used_on_two_addresses_is_free_after_both_are_released() {
+        let now = Instant::now();
+        let mut ports = Ports::new(20000, 30000);
+        ports.occupy(block(20000));
+        ports.occupy(block(20000));
+        ports.release(block(20000), now);
+        assert_eq!(ports.current(now + QUARANTINE), 20004);
+        ports.release(block(20000), now);
+        assert_eq!(ports.current(now + QUARANTINE), 20000);
+    }
+
+    #[test]
+    fn ports_outside_of_the_range_do_not_move_it() {
+        let now = Instant::now();
+        let mut ports = Ports::new(20000, 30000);
+        ports.seen(40000);
+        ports.seen(1024);
+        assert_eq!(ports.current(now), 20000);
+        assert!(ports.acceptable().contains(&30006));
+        assert!(!ports.acceptable().contains(&30008));
+    }
+
+    proptest! {
+        #[test]
+        fn the_recommended_port_is_aligned_inside_the_range_and_free_if_any_is(
+            start in 512u16..32000,
+            size in 4u16..2000,
+            events in proptest::collection::vec((any::<bool>(), 0u16..2100), 0..200),
+        ) {
+            let start = start * 2;
+            let end = start.saturating_add(size);
+            let now = Instant::now();
+            let mut ports = Ports::new(start, end);
+            for (occupied, offset) in events {
+                let port = start.saturating_add(offset);
+                ports.seen(port);
+                if occupied {
+                    ports.occupy([port]);
+                }
+            }
+            let current = ports.current(now);
+            prop_assert!(current >= start && current <= end);
+            prop_assert_eq!((current - start) % BLOCK, 0);
+            let free = |port: u16| (0..BLOCK).all(|n| !ports.in_use.contains_key(&(port + n)));
+            let any_free = (start..=end - 3).step_by(4).any(free);
+            prop_assert!(free(current) || !any_free);
+        }
+    }
+}

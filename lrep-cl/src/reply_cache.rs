@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Recognises retransmitted requests, so that each is carried out once and answered alike.
+//!
+//! A client that misses an answer sends the same bytes again from the same socket, up to five
+//! times in five seconds. The cookie alone is no key: process ids and sequence numbers repeat
+//! after a restart of the SIP server and between hosts.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::time::{Duration, Instant};
+
+/// How long an answer is kept.
+pub const LIFE: Duration = Duration::from_secs(40);
+
+/// What is known of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing: it is to be carried out, and [`ReplyCache::finish`] called with its answer.
+    New,
+    /// It is being carried out; its answer will go out once.
+    InFlight,
+    /// It was answered with these bytes.
+    Answered(Vec<u8>),
+}
+
+/// Answers by request. `K` identifies a request: who sent it and all its bytes.
+#[derive(Debug)]
+pub struct ReplyCache<K> {
+    capacity: usize,
+    entries: HashMap<K, Option<Vec<u8>>>,
+    /// The keys of answered requests, oldest first.
+    answered: VecDeque<(Instant, K)>,
+}
+
+impl<K: Clone + Eq + Hash> ReplyCache<K> {
+    /// A cache of at most `capacity` answers; requests in flight come on top of these.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            entries: HashMap::new(),
+            answered: VecDeque::new(),
+        }
+    }
+
+    /// Looks a request up and marks it as being carried out if it is new.
+    pub fn begin(&mut self, key: &K, now: Instant) -> Known {
+        self.expire(now);
+        match self.entries.get(key) {
+            Some(Some(answer)) => Known::Answered(answer.clone()),
+            Some(None) => Known::InFlight,
+            None => {
+                self.entries.insert(key.clone(), None);
+                Known::New
+            }
+        }
+    }
+
+    /// Keeps the answer to a request. The oldest answer makes room when the cache is full.
+    pub fn finish(&mut self, key: K, answer: Vec<u8>, now: Instant) {
+        if self.answered.len() >= self.capacity {
+            if let Some((_, oldest)) = self.answered.pop_front() {
+                self.entries.remove(&oldest);
+            }
+        }
+        self.entries.insert(key.clone(), Some(answer));
+        self.answered.push_back((now, key));
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((since, _)) = self.answered.front() {
+            if now.saturating_duration_since(*since) < LIFE {
+                break;
+            }
+            if let Some((_, key)) = self.answered.pop_front() {
+                self.entries.remove(&key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &[u8] = b"1_0 S OK";
+
+    fn answered() -> Known {
+        Known::Answered(ANSWER.to_vec())
+    }
+
+    #[test]
+    fn a_retransmission_is_answered_alike_and_carried_out_once() {
+        let now = Instant::now();
+        let mut cache = ReplyCache::new(8);
+        assert_eq!(cache.begin(&"a", now), Known::New);
+        assert_eq!(cache.begin(&"a", now), Known::InFlight);
+        cache.finish("a", ANSWER.to_vec(), now);
+        for _ in 0..4 {
+            assert_eq!(cache.begin(&"a", now), answered());
+        }
+        assert_eq!(cache.begin(&"b", now), Known::New);
+    }
+
+    #[test]
+    fn an_answer_is_kept_for_at_least_35_seconds_and_then_forgotten() {
+        let now = Instant::now();
+        let mut cache = ReplyCache::new(8);
+        cache.begin(&"a", now);
+        cache.finish("a", ANSWER.to_vec(), now);
+        assert_eq!(cache.begin(&"a", now + Duration::from_secs(35)), answered());
+        assert_eq!(cache.begin(&"a", now + LIFE), Known::New);
+    }
+
+    #[test]
+    fn a_full_cache_forgets_its_oldest_answer_only() {
+        let now = Instant::now();
+        let mut cache = ReplyCache::new(2);
+        for key in ["a", "b", "c"] {
+            cache.begin(&key, now);
+            cache.finish(key, ANSWER.to_vec(), now);
+        }
+        assert_eq!(cache.begin(&"b", now), answered());
+        assert_eq!(cache.begin(&"c", now), answered());
+        assert_eq!(cache.begin(&"a", now), Known::New);
+    }
+
+    #[test]
+    fn nothing_is_left_behind_when_all_has_expired() {
+        let now = Instant::now();
+        let mut cache = ReplyCache::new(100);
+        for key in 0..50 {
+            cache.begin(&key, now);
+            cache.finish(key, ANSWER.to_vec(), now);
+        }
+        cache.begin(&99, now + LIFE);
+        assert_eq!((cache.entries.len(), cache.answered.len()), (1, 0));
+    }
+}

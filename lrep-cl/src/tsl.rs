@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The transport stateful layer: what forwards the packets, as the controller sees it.
+//!
+//! The words are those of the netlink family (`genl-proto/lreproxy.yaml`). The table of the
+//! layer is the truth: it outlives the controller, which adopts what it finds there.
+
+pub mod kernel;
+
+use std::future::Future;
+
+pub use genl_proto::generated::{DropReason, EndReason, StreamKind};
+pub use genl_proto::{
+    Config, Counters, Created, Endpoint, NewSession, Refusal, SessionState, SetConfig, SetSession,
+    Stream, StreamState, Totals,
+};
+use nix::errno::Errno;
+use tokio::sync::mpsc;
+
+/// Number the layer gave a session: never zero, never given twice.
+pub type SessionId = u64;
+
+/// What the layer tells unasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A session has ended: its final state, and why.
+    Ended(SessionState, EndReason),
+    /// Events were lost: only a dump tells what is there.
+    Overrun,
+}
+
+/// Packets and bytes that a session has forwarded, in both directions of all its streams.
+pub fn sum(session: &SessionState) -> (u64, u64) {
+    session
+        .streams
+        .iter()
+        .flat_map(|state| [state.from_a, state.from_b])
+        .fold((0, 0), |(packets, bytes), counters| {
+            (packets + counters.packets, bytes + counters.bytes)
+        })
+}
+
+/// Why the layer did not do what it was asked to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The family does not exist.
+    #[error("the kernel module lreproxy is not loaded: run `modprobe lreproxy`")]
+    ModuleAbsent,
+    /// The module speaks another version of the protocol.
+    #[error(
+        "the loaded kernel module (version {module}) speaks protocol version {theirs}, this \
+         program version {ours}: install module and lrep-cl of the same release, then reload the \
+         module"
+    )]
+    VersionDiffers {
+        /// Version of the module itself.
+        module: String,
+        /// Its protocol version.
+        theirs: u32,
+        /// Ours.
+        ours: u32,
+    },
+    /// CAP_NET_ADMIN is missing.
+    #[error(
+        "no permission to control the relay: run as root or with CAP_NET_ADMIN in this network \
+         namespace"
+    )]
+    Permission,
+    /// The layer refused the command.
+    #[error("the kernel refused it: {0}")]
+    Refused(#[from] Refusal),
+    /// No answer came in time; whether the command was carried out is unknown.
+    #[error("the kernel did not answer in time")]
+    NoAnswer,
+    /// The channel to the layer is broken; whether the command was carried out is unknown.
+    #[error("the channel to the kernel broke: {0}")]
+    Channel(String),
+}
+
+impl Error {
+    /// Whether this is the kernel's refusal with error number `errno`.
+    pub fn is(&self, errno: Errno) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.errno == errno as i32)
+    }
+
+    /// Whether the command may have been carried out all the same.
+    pub fn is_uncertain(&self) -> bool {
+        matches!(self, Self::NoAnswer | Self::Channel(_))
+    }
+}
+
+/// Result of a command.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A transport stateful layer. Commands are all or nothing.
+pub trait Tsl: Send + Sync + 'static {
+    /// Starts to tell events. The channel ends when the layer cannot go on telling them.
+    fn subscribe(&self) -> impl Future<Output = Result<mpsc::UnboundedReceiver<Event>>> + Send;
+
+    /// Makes a session; it forwards when this returns. EEXIST when a local port is taken and
+    /// others are not to be replaced, EADDRNOTAVAIL when a local address is not configured.
+    fn session_new(
+        &self,
+        new: NewSession,
+    ) -> impl Future<Output = Result<Created>> + Send;
+
+    /// Gives the remotes and the timeout of a session new values; its counters go on. ENOENT
+    /// when there is no such session or stream.
+    fn session_set(&self, set: SetSession) -> impl Future<Output = Result<()>> + Send;
+
+    /// Ends a session and tells its final state. ENOENT when there is none.
+    fn session_del(&self, id: SessionId) -> impl Future<Output = Result<SessionState>> + Send;
+
+    /// Tells one session. ENOENT when there is none.
+    fn session_get(&self, id: SessionId) -> impl Future<Output = Result<SessionState>> + Send;
+
+    /// Tells all sessions, of every owner, in the order of their ids.
+    fn session_dump(&self) -> impl Future<Output = Result<Vec<SessionState>>> + Send;
+
+    /// Ends all sessions, or those of one owner; tells how many.
+    fn session_flush(&self, owner: Option<u32>) -> impl Future<Output = Result<u64>> + Send;
+
+    /// Tells settings and versions.
+    fn config_get(&self) -> impl Future<Output = Result<Config>> + Send;
+
+    /// Makes settings. EBUSY when a session lives on an address that would go.
+    fn config_set(&self, settings: SetConfig) -> impl Future<Output = Result<()>> + Send;
+
+    /// Tells the counters.
+    fn totals_get(&self) -> impl Future<Output = Result<Totals>> + Send;
+}
