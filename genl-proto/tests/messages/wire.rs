@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A second writer of the wire, for the tests alone: attributes as the kernel's
+//! `nla_put()` lays them out.
+
+use std::net::{IpAddr, SocketAddr};
+
+use genl_proto::generated::{
+    bulk, config, counters, drops, endpoint, flush, session, stream, totals,
+};
+use genl_proto::{
+    Answer, Config, Counters, Endpoint, NewSession, SessionState, Stream, StreamState, Totals,
+};
+
+/// One attribute: length and number, the value, zeros up to a multiple of four.
+pub fn attribute(id: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(4 + value.len()).expect("a test's value is short");
+    let mut bytes = Vec::new();
+    bytes.extend(length.to_ne_bytes());
+    bytes.extend(id.to_ne_bytes());
+    bytes.extend(value);
+    while bytes.len() % 4 != 0 {
+        bytes.push(0);
+    }
+    bytes
+}
+
+/// An attribute that holds others, with `NLA_F_NESTED`.
+pub fn nest(id: u16, inside: &[Vec<u8>]) -> Vec<u8> {
+    attribute(0x8000 | id, &inside.concat())
+}
+
+fn uint(id: u16, value: u64) -> Vec<u8> {
+    if value > u64::from(u32::MAX) {
+        attribute(id, &value.to_ne_bytes())
+    } else {
+        attribute(id, &(value as u32).to_ne_bytes())
+    }
+}
+
+fn uint32(id: u16, value: u32) -> Vec<u8> {
+    attribute(id, &value.to_ne_bytes())
+}
+
+fn address(id: u16, value: IpAddr) -> Vec<u8> {
+    match value {
+        IpAddr::V4(address) => attribute(id, &address.octets()),
+        IpAddr::V6(address) => attribute(id, &address.octets()),
+    }
+}
+
+/// The attributes of an answer or event.
+pub fn answer(answer: &Answer) -> Vec<Vec<u8>> {
+    match answer {
+        Answer::Created(created) => {
+            let replaced = created.replaced.iter();
+            std::iter::once(uint(session::ID, created.id))
+                .chain(replaced.map(|id| uint(session::REPLACED, *id)))
+                .collect()
+        }
+        Answer::BulkCreated(created) => {
+            let ids = created.ids.iter().map(|id| uint(bulk::ID, *id));
+            let replaced = created.replaced.iter();
+            ids.chain(replaced.map(|id| uint(bulk::REPLACED, *id)))
+                .collect()
+        }
+        Answer::Session(state) => session_state(state),
+        Answer::Flushed(ended) => vec![uint(flush::ENDED, *ended)],
+        Answer::Config(config) => settings(config),
+        Answer::Totals(totals) => sums(totals),
+        Answer::Ended(state, reason) => {
+            let mut attributes = session_state(state);
+            attributes.push(uint32(session::END_REASON, *reason as u32));
+            attributes
+        }
+    }
+}
+
+/// The attributes of a session to make.
+pub fn new_session(new: &NewSession) -> Vec<Vec<u8>> {
+    let mut attributes = vec![
+        attribute(session::LABEL, &new.label),
+        uint32(session::OWNER, new.owner),
+        uint32(session::TIMEOUT_MS, new.timeout_ms),
+    ];
+    let streams = new.streams.iter();
+    attributes.extend(streams.map(|stream| nest(session::STREAM, &both_sides(stream))));
+    if new.replace {
+        attributes.push(attribute(session::REPLACE, &[]));
+    }
+    attributes
+}
+
+fn session_state(state: &SessionState) -> Vec<Vec<u8>> {
+    let mut attributes = vec![
+        uint(session::ID, state.id),
+        attribute(session::LABEL, &state.label),
+        uint32(session::OWNER, state.owner),
+        uint32(session::TIMEOUT_MS, state.timeout_ms),
+    ];
+    attributes.extend(state.streams.iter().map(stream_state));
+    attributes.push(uint(session::AGE_MS, state.age_ms));
+    attributes.push(uint(session::IDLE_MS, state.idle_ms));
+    attributes
+}
+
+fn stream_state(state: &StreamState) -> Vec<u8> {
+    let mut inside = both_sides(&state.stream);
+    inside.push(nest(stream::FROM_A, &counted(&state.from_a)));
+    inside.push(nest(stream::FROM_B, &counted(&state.from_b)));
+    nest(session::STREAM, &inside)
+}
+
+fn both_sides(stream: &Stream) -> Vec<Vec<u8>> {
+    vec![
+        uint32(stream::KIND, stream.kind as u32),
+        nest(stream::A, &side(&stream.a)),
+        nest(stream::B, &side(&stream.b)),
+    ]
+}
+
+fn side(side: &Endpoint) -> Vec<Vec<u8>> {
+    let socket = |(ip, port), of: SocketAddr| {
+        let port = attribute(port, &of.port().to_be_bytes());
+        vec![address(ip, of.ip()), port]
+    };
+    let mut attributes = socket((endpoint::LOCAL_ADDRESS, endpoint::LOCAL_PORT), side.local);
+    if let Some(remote) = side.remote {
+        let ids = (endpoint::REMOTE_ADDRESS, endpoint::REMOTE_PORT);
+        attributes.extend(socket(ids, remote));
+    }
+    attributes
+}
+
+fn counted(counted: &Counters) -> Vec<Vec<u8>> {
+    let mut attributes = vec![
+        uint(counters::PACKETS, counted.packets),
+        uint(counters::BYTES, counted.bytes),
+    ];
+    for (reason, packets) in counted.drops.iter() {
+        let inside = [
+            uint32(drops::REASON, reason as u32),
+            uint(drops::PACKETS, packets),
+        ];
+        attributes.push(nest(counters::DROPS, &inside));
+    }
+    attributes
+}
+
+fn settings(settings: &Config) -> Vec<Vec<u8>> {
+    let (min, max) = match &settings.ports {
+        Some(ports) => (*ports.start(), *ports.end()),
+        None => (0, 0),
+    };
+    let mut version = settings.module_version.clone().into_bytes();
+    version.push(0);
+    let mut attributes = vec![
+        uint32(config::PROTOCOL_VERSION, settings.protocol_version),
+        attribute(config::MODULE_VERSION, &version),
+        attribute(config::PORT_MIN, &min.to_ne_bytes()),
+        attribute(config::PORT_MAX, &max.to_ne_bytes()),
+    ];
+    let addresses = settings.local_addresses.iter();
+    attributes.extend(addresses.map(|of| address(config::LOCAL_ADDRESS, *of)));
+    attributes
+}
+
+fn sums(sums: &Totals) -> Vec<Vec<u8>> {
+    vec![
+        uint(totals::SESSIONS, sums.sessions),
+        uint(totals::CREATED, sums.created),
+        uint(totals::EXPIRED, sums.expired),
+        uint(totals::REPLACED, sums.replaced),
+        nest(totals::RELAYED, &counted(&sums.relayed)),
+    ]
+}
