@@ -10,6 +10,7 @@ pub mod module;
 pub mod netlink;
 pub mod netns;
 pub mod packet;
+pub mod privilege;
 pub mod raw;
 pub mod relay;
 pub mod rtp;

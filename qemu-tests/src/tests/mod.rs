@@ -2,7 +2,9 @@
 
 //! The tests. Each is named for what it promises; each file holds the promises of one kind.
 
+mod control;
 mod datapath;
+mod expiry;
 mod fixture;
 mod forwarding;
 
@@ -27,4 +29,9 @@ macro_rules! tests {
 use tests;
 
 /// All tests, in the order in which they run.
-pub const TESTS: &[&[Test]] = &[forwarding::TESTS, datapath::TESTS];
+pub const TESTS: &[&[Test]] = &[
+    forwarding::TESTS,
+    datapath::TESTS,
+    expiry::TESTS,
+    control::TESTS,
+];
