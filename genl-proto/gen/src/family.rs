@@ -268,7 +268,7 @@ fn resolve_attribute(
     let bounds = |min: Option<Limit>, max: Option<Limit>, most: u32| -> Result<_> {
         let min = min.map(|limit| bound(limit, most, constants)).transpose();
         let max = max.map(|limit| bound(limit, most, constants)).transpose();
-        let (min, max) = (min.context("lower check")?, max.context("upper check")?);
+        let (min, max) = (min.context("checks: min")?, max.context("checks: max")?);
         if let (Some(min), Some(max)) = (&min, &max) {
             ensure!(
                 min.value <= max.value,
@@ -425,4 +425,199 @@ fn unique<'a>(at: &str, names: impl Iterator<Item = &'a Name>) -> Result<()> {
         ensure!(seen.insert(name), "{at}: `{name}` is there twice");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = include_str!("../tests/small/lreproxy.yaml");
+
+    /// What is said about the small family when this is changed in it.
+    #[track_caller]
+    fn fault(from: &str, to: &str) -> String {
+        assert!(SMALL.contains(from), "{from}");
+        match Family::parse(&SMALL.replacen(from, to, 1)) {
+            Ok(_) => panic!("{to} was taken"),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    #[test]
+    fn a_key_the_schema_does_not_have_is_named_with_its_line() {
+        for (from, to) in [
+            ("doc: A family", "docs: A family"),
+            ("    value: 250", "    valeu: 250"),
+            ("        doc: Walking.", "        dok: Walking."),
+            ("        multi-attr: true", "        multi: true"),
+            ("          max: top-speed", "          most: top-speed"),
+            ("      mcgrp: news", "      group: news"),
+            ("        request:", "        requests:"),
+            ("      name: news", "      name: news\n      doc: x"),
+        ] {
+            let said = fault(from, to);
+            assert!(said.contains("unknown field"), "{said}");
+            assert!(said.contains("line "), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_value_the_schema_does_not_have_is_named_with_its_line() {
+        for (from, to) in [
+            ("type: uint", "type: float"),
+            ("byte-order: big-endian", "byte-order: middle-endian"),
+            ("flags: [uns-admin-perm]", "flags: [root]"),
+            ("protocol: genetlink", "protocol: carrier-pigeon"),
+            ("name: top-speed", "name: Top_Speed"),
+            ("name: top-speed", "name: 9-speed"),
+            ("value: 250", "value: -1"),
+        ] {
+            let said = fault(from, to);
+            assert!(said.contains("line "), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_reference_to_nothing_is_named_with_its_path() {
+        for (from, to, text) in [
+            (
+                "max: top-speed",
+                "max: low-speed",
+                "attribute-sets: leg: speed: checks: max: no const is named `low-speed`",
+            ),
+            (
+                "enum: mode-of-travel",
+                "enum: mood",
+                "attribute-sets: trip: mode: enum: no enum is named `mood`",
+            ),
+            (
+                "nested-attributes: leg",
+                "nested-attributes: trip",
+                "attribute-sets: trip: legs: nested-attributes: no attribute set before this one \
+                 is named `trip`",
+            ),
+            (
+                "attribute-set: trip",
+                "attribute-set: tour",
+                "operations: plan-trip: attribute-set: no attribute set is named `tour`",
+            ),
+            (
+                "attributes: [legs,",
+                "attributes: [arms,",
+                "operations: plan-trip: do: request: attribute set `trip` has no `arms`",
+            ),
+            (
+                "mcgrp: news",
+                "mcgrp: gossip",
+                "operations: trip-over: mcgrp: no multicast group is named `gossip`",
+            ),
+        ] {
+            assert_eq!(fault(from, to), text);
+        }
+    }
+
+    #[test]
+    fn a_name_given_twice_is_an_error() {
+        for (from, to, text) in [
+            (
+                "name: top-speed",
+                "name: name-max",
+                "definitions: `name-max` is there twice",
+            ),
+            (
+                "name: by-ship",
+                "name: on-foot",
+                "definitions: mode-of-travel: entries: `on-foot` is there twice",
+            ),
+            (
+                "name: mode\n",
+                "name: legs\n",
+                "attribute-sets: trip: attributes: `legs` is there twice",
+            ),
+            (
+                "name: trip-get",
+                "name: plan-trip",
+                "operations: `plan-trip` is there twice",
+            ),
+            (
+                "[legs, mode,",
+                "[legs, legs,",
+                "operations: plan-trip: do: request: `legs` is there twice",
+            ),
+        ] {
+            assert_eq!(fault(from, to), text);
+        }
+    }
+
+    #[test]
+    fn checks_must_fit_the_type() {
+        for (from, to, text) in [
+            (
+                "max: top-speed",
+                "max: name-max",
+                "attribute-sets: leg: speed: checks: max: 100000 does not fit the type, whose \
+                 largest value is 65535",
+            ),
+            (
+                "min: 1",
+                "min: 100001",
+                "attribute-sets: trip: cost: checks: 100001 is more than 100000",
+            ),
+            (
+                "min-len: 2",
+                "min: 2",
+                "attribute-sets: trip: note: checks: min: does not go with type Binary",
+            ),
+            (
+                "type: uint",
+                "type: uint\n        byte-order: big-endian",
+                "attribute-sets: trip: steps: byte-order: does not go with type Uint",
+            ),
+            (
+                "enum: mode-of-travel",
+                "enum: mode-of-travel\n        checks: {max: 1}",
+                "attribute-sets: trip: mode: checks: the enum sets the range already",
+            ),
+            (
+                "        nested-attributes: leg\n",
+                "",
+                "attribute-sets: trip: legs: a nest names its `nested-attributes`",
+            ),
+        ] {
+            assert_eq!(fault(from, to), text);
+        }
+    }
+
+    #[test]
+    fn a_definition_or_operation_of_two_kinds_is_an_error() {
+        for (from, to, text) in [
+            (
+                "    value: 250\n",
+                "",
+                "definitions: top-speed: a const has a `value` and no `entries`",
+            ),
+            (
+                "    doc: How to get there.",
+                "    doc: x\n    value: 1",
+                "definitions: mode-of-travel: an enum has `entries` and no `value`",
+            ),
+            (
+                "      mcgrp: news\n",
+                "",
+                "operations: trip-over: it is a command (`do`) or an event (`event` and `mcgrp`)",
+            ),
+            (
+                "      event:",
+                "      dump: {reply: {attributes: []}}\n      event:",
+                "operations: trip-over: dump: an event has none",
+            ),
+            (
+                "name: steps",
+                "name: max",
+                "attribute-sets: trip: max: the name is taken by a generated constant",
+            ),
+        ] {
+            assert_eq!(fault(from, to), text);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! is up to date.
 
 mod family;
+mod markdown;
 mod rust;
 mod spec;
 
@@ -34,7 +35,10 @@ fn main() -> Result<ExitCode> {
         .with_context(|| format!("cannot read {}", input.display()))?;
     let family = Family::parse(&yaml).with_context(|| format!("in {}", input.display()))?;
 
-    let outputs = [("genl-proto/src/generated.rs", rust::render(&family))];
+    let outputs = [
+        ("genl-proto/src/generated.rs", rust::render(&family)),
+        ("docs/protocol.md", markdown::render(&family)),
+    ];
     let mut stale = false;
     for (name, text) in outputs {
         let path = arguments.root.join(name);
