@@ -11,10 +11,12 @@ pub mod netlink;
 pub mod netns;
 pub mod packet;
 pub mod privilege;
+pub mod process;
 pub mod raw;
 pub mod relay;
 pub mod rtp;
 pub mod shell;
+pub mod sip;
 pub mod topology;
 pub mod wait;
 

@@ -2,6 +2,7 @@
 
 //! The tests. Each is named for what it promises; each file holds the promises of one kind.
 
+mod call;
 mod control;
 mod datapath;
 mod expiry;
@@ -34,4 +35,5 @@ pub const TESTS: &[&[Test]] = &[
     datapath::TESTS,
     expiry::TESTS,
     control::TESTS,
+    call::TESTS,
 ];
