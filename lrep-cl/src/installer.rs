@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument, debug, error, info, warn};
 
-use crate::alarm::Alarms;
+use crate::alarm::{Alarms, Withheld};
 use crate::call::{Calls, Media, Plan};
 use crate::logging::call_span;
 use crate::ports::Ports;
@@ -143,17 +143,18 @@ impl<T: Tsl> Installer<T> {
         } = job;
         let span = call_span(&label);
         async {
-            let result = match wish {
-                Wish::Set(media) => self.set(&label, media).await,
-                Wish::Delete(answerer) => self.delete(&label, answerer).await,
-            };
+            let mut result = self.fulfil(&label, wish).await;
+            if result.as_ref().is_err_and(tsl::Error::is_uncertain) {
+                // Once the table is known again, the wish can be fulfilled from what is there.
+                self.stale = true;
+                self.events = None;
+                if self.refresh().await.is_ok() {
+                    warn!("read the kernel's session table anew, since an answer was lost");
+                    result = self.fulfil(&label, wish).await;
+                }
+            }
             if let Err(error) = &result {
-                if error.is_uncertain() || matches!(error, tsl::Error::ModuleAbsent) {
-                    self.stale = true;
-                }
-                if matches!(error, tsl::Error::ModuleAbsent | tsl::Error::Channel(_)) {
-                    self.events = None;
-                }
+                self.stale |= error.is_uncertain();
                 if let Some(withheld) = self.due("command") {
                     error!(withheld, "{}: {error}", wish.failure());
                 }
@@ -168,6 +169,13 @@ impl<T: Tsl> Installer<T> {
         }
         .instrument(span)
         .await;
+    }
+
+    async fn fulfil(&mut self, label: &[u8], wish: Wish) -> tsl::Result<()> {
+        match wish {
+            Wish::Set(media) => self.set(label, media).await,
+            Wish::Delete(answerer) => self.delete(label, answerer).await,
+        }
     }
 
     async fn set(&mut self, label: &[u8], media: Media) -> tsl::Result<()> {
@@ -323,7 +331,7 @@ impl<T: Tsl> Installer<T> {
         Ok(())
     }
 
-    fn due(&mut self, kind: &'static str) -> Option<u64> {
+    fn due(&mut self, kind: &'static str) -> Option<Withheld> {
         self.alarms.due(kind, Instant::now().into_std())
     }
 }

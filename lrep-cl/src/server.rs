@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use crate::alarm::Alarms;
+use crate::alarm::{Alarms, Withheld};
 use crate::config::{Config, Listen};
 use crate::frontend::unix::UnixSocket;
 use crate::frontend::{udp, unix};
@@ -248,10 +248,12 @@ impl Service {
             Client::Unix => Framing::Stream,
         };
         let command = lrkproxy::decode(&request, framing)?;
-        if command == Command::Ping {
-            return Some(lrkproxy::pong(&request));
-        }
-        if client == Client::Unix {
+        // What is not repeated, or does nothing, needs no memory of it.
+        let is_idle = matches!(
+            command,
+            Command::Ping | Command::Set(Err(_)) | Command::Delete(Err(_))
+        );
+        if is_idle || client == Client::Unix {
             return Some(self.carry_out(command, &request).await);
         }
         let key = (client, request.clone());
@@ -398,7 +400,7 @@ impl Service {
         });
     }
 
-    fn alarm(&self, kind: &'static str, log: impl FnOnce(u64)) {
+    fn alarm(&self, kind: &'static str, log: impl FnOnce(Withheld)) {
         let due = self.alarms.lock().due(kind, now());
         if let Some(withheld) = due {
             log(withheld);

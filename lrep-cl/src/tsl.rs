@@ -83,9 +83,10 @@ impl Error {
         matches!(self, Self::Refused(refusal) if refusal.errno == errno as i32)
     }
 
-    /// Whether the command may have been carried out all the same.
+    /// Whether it is unknown now what the layer's table holds: the command may have been carried
+    /// out all the same, or the layer is no longer the one spoken to before.
     pub fn is_uncertain(&self) -> bool {
-        matches!(self, Self::NoAnswer | Self::Channel(_))
+        matches!(self, Self::ModuleAbsent | Self::NoAnswer | Self::Channel(_))
     }
 }
 
@@ -99,10 +100,7 @@ pub trait Tsl: Send + Sync + 'static {
 
     /// Makes a session; it forwards when this returns. EEXIST when a local port is taken and
     /// others are not to be replaced, EADDRNOTAVAIL when a local address is not configured.
-    fn session_new(
-        &self,
-        new: NewSession,
-    ) -> impl Future<Output = Result<Created>> + Send;
+    fn session_new(&self, new: NewSession) -> impl Future<Output = Result<Created>> + Send;
 
     /// Gives the remotes and the timeout of a session new values; its counters go on. ENOENT
     /// when there is no such session or stream.

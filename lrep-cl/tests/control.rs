@@ -401,17 +401,32 @@ fn a_failing_kernel_is_answered_er_and_recovers() {
 }
 
 #[test]
-fn an_installation_whose_answer_was_lost_does_not_leak() {
+fn an_installation_whose_answer_was_lost_is_found_in_the_table() {
     let tsl = Memory::new();
     let daemon = Daemon::start(&tsl);
     let client = daemon.client();
     tsl.lose_next_answer();
     let request = set("1_0", 20000, "a");
-    assert_eq!(client.ask(&request), with(&request, "ER"));
+    assert_eq!(client.ask(&request), with(&request, "OK"));
     assert_eq!(tsl.labels(), ["a"]);
+    assert_eq!(tsl.news.load(Ordering::SeqCst), 1);
     let bye = delete("1_1", 20000, "a");
     assert_eq!(client.ask(&bye), with(&bye, "OK"));
-    eventually("the deletion", || tsl.labels().is_empty());
+    assert!(tsl.labels().is_empty());
+}
+
+#[test]
+fn a_layer_that_was_made_anew_is_configured_anew() {
+    let tsl = Memory::new();
+    let daemon = Daemon::start(&tsl);
+    let client = daemon.client();
+    client.ask(&set("1_0", 20000, "a"));
+    tsl.make_anew();
+    let request = set("1_1", 20004, "b");
+    assert_eq!(client.ask(&request), with(&request, "OK"));
+    assert_eq!(tsl.labels(), ["b"]);
+    assert_eq!(tsl.settings.lock().ports, Some(20000..=30007));
+    assert_eq!(tsl.subscriptions.load(Ordering::SeqCst), 2);
 }
 
 #[test]

@@ -27,6 +27,11 @@ pub struct Flush {
 impl Flush {
     /// Asks, and ends them.
     pub fn run(&self) -> Result<(), Failure> {
+        if !self.yes && !io::stdin().is_terminal() {
+            return Err(Failure::usage(
+                "flush ends living calls and nobody is there to ask: add --yes",
+            ));
+        }
         block_on(async {
             let kernel = Kernel::connect().await?;
             if !self.yes {
@@ -48,11 +53,6 @@ impl Flush {
 }
 
 fn confirmed(count: usize) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() {
-        return Err(Failure::usage(
-            "flush ends living calls and nobody is there to ask: add --yes",
-        ));
-    }
     let terminal = |error| Failure::system("cannot ask", &error);
     print!("End {count} sessions, silencing their calls? [y/N] ");
     io::stdout().flush().map_err(terminal)?;

@@ -74,11 +74,11 @@ impl Kernel {
     /// Has one command carried out and collects what it is answered with.
     async fn request(&self, request: Request) -> Result<Vec<Answer>> {
         match self.attempt(&request).await {
-            // These commands name nothing that could be missing but the family itself. Its number
-            // changes when the module is loaded anew.
+            // These commands name nothing that could be missing but the family itself, whose
+            // number changes when the module is loaded anew.
             Err(error) if error.is(Errno::ENOENT) && !names_a_session(&request) => {
                 self.handle.clear_family_cache().await;
-                self.attempt(&request).await
+                Err(Error::Channel("the module was loaded anew".to_owned()))
             }
             outcome => outcome,
         }
@@ -151,6 +151,8 @@ impl Tsl for Kernel {
             let _context = self.thread.enter();
             let (mut connection, _, messages) = new_connection().map_err(channel)?;
             let socket = connection.socket_mut().socket_mut();
+            // A socket without a port of its own is passed over when events are sent.
+            socket.bind_auto().map_err(of_io)?;
             socket.add_membership(group).map_err(of_io)?;
             (
                 AbortOnDropHandle::new(self.thread.spawn(connection)),

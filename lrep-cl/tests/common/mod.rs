@@ -40,10 +40,13 @@ pub struct Memory {
     failing: AtomicBool,
     /// The next command is carried out, but its answer is lost.
     losing: AtomicBool,
+    /// The next command is not carried out, since the layer is another one now.
+    anew: AtomicBool,
     next_id: AtomicU64,
     pub news: AtomicU64,
     pub sets: AtomicU64,
     pub dels: AtomicU64,
+    pub subscriptions: AtomicU64,
     events: Mutex<Option<mpsc::UnboundedSender<Event>>>,
 }
 
@@ -55,10 +58,12 @@ impl Memory {
             stuck: watch::Sender::new(false),
             failing: AtomicBool::new(false),
             losing: AtomicBool::new(false),
+            anew: AtomicBool::new(false),
             next_id: AtomicU64::new(1),
             news: AtomicU64::new(0),
             sets: AtomicU64::new(0),
             dels: AtomicU64::new(0),
+            subscriptions: AtomicU64::new(0),
             events: Mutex::default(),
         })
     }
@@ -73,6 +78,13 @@ impl Memory {
 
     pub fn lose_next_answer(&self) {
         self.losing.store(true, Ordering::SeqCst);
+    }
+
+    /// Forgets everything, as a module that is loaded anew.
+    pub fn make_anew(&self) {
+        self.table.lock().clear();
+        *self.settings.lock() = SetConfig::default();
+        self.anew.store(true, Ordering::SeqCst);
     }
 
     /// The Call-IDs in the table, sorted.
@@ -126,6 +138,9 @@ impl Memory {
         if self.failing.load(Ordering::SeqCst) {
             return Err(refused(Errno::ENOMEM));
         }
+        if self.anew.swap(false, Ordering::SeqCst) {
+            return Err(Error::Channel("the layer is another one now".to_owned()));
+        }
         Ok(())
     }
 
@@ -173,6 +188,7 @@ impl Tsl for Memory {
         self.gate().await?;
         let (sender, receiver) = mpsc::unbounded_channel();
         *self.events.lock() = Some(sender);
+        self.subscriptions.fetch_add(1, Ordering::SeqCst);
         Ok(receiver)
     }
 
