@@ -595,10 +595,10 @@ mod tests {
 
     #[test]
     fn the_packaged_file_is_the_example() {
-        let packaged = include_str!("../packaging/lrep-cl.toml");
+        let packaged = include_str!("../../packaging/lrep-cl.toml");
         assert!(
             packaged == Settings::example().expect("renders"),
-            "write it anew: lrep-cl config example > lrep-cl/packaging/lrep-cl.toml"
+            "write it anew: lrep-cl config example > packaging/lrep-cl.toml"
         );
     }
 
