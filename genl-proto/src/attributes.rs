@@ -5,6 +5,7 @@
 //! `include/uapi/linux/netlink.h` of the kernel. Nothing the sender writes can
 //! make the reader panic; attributes of unknown numbers are skipped.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLA_HEADER_SIZE, NlasIterator};
@@ -16,7 +17,6 @@ use crate::generated::{Attribute, Kind};
 /// Its text names the attribute with the nests around it:
 /// `stream: a: local-port: missing`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{problem}", prefix(.path))]
 pub struct DecodeError {
     /// Names of the attribute and of the nests around it, innermost first;
     /// empty when the message itself is at fault.
@@ -47,8 +47,13 @@ pub enum Problem {
     Command(u8),
 }
 
-fn prefix(path: &[&'static str]) -> String {
-    path.iter().rev().map(|name| format!("{name}: ")).collect()
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for name in self.path.iter().rev() {
+            write!(f, "{name}: ")?;
+        }
+        write!(f, "{}", self.problem)
+    }
 }
 
 impl DecodeError {

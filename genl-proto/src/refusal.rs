@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Why the kernel did not do what it was asked to.
 
+use std::fmt;
 use std::io;
 
 use netlink_packet_core::{
@@ -23,8 +24,8 @@ pub struct Refusal {
     pub message: Option<String>,
 }
 
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error = io::Error::from_raw_os_error(self.errno);
         match &self.message {
             Some(message) => write!(f, "{message}: {error}"),

@@ -121,7 +121,7 @@ impl Family {
     /// What is wrong and where: line and column for what the schema does not
     /// allow, the path of names for what refers to nothing or does not fit.
     pub fn parse(yaml: &str) -> Result<Self> {
-        let spec: Spec = serde_saphyr::from_str(yaml)?;
+        let spec: Spec = serde_norway::from_str(yaml)?;
 
         let mut constants = Vec::new();
         let mut enums = Vec::new();
