@@ -48,7 +48,8 @@ pub struct Settings {
     #[arg(long, value_name = "MODE", default_value = "0660")]
     pub unix_mode: Mode,
 
-    /// Group of the unix sockets' files, for example `kamailio`. Not changed when not given.
+    /// Group of the unix sockets' files, for example `kamailio`; the daemon must be root or belong
+    /// to it. Not changed when not given.
     #[arg(long, value_name = "GROUP")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unix_group: Option<String>,
@@ -579,11 +580,12 @@ mod tests {
     #[test]
     fn every_key_of_the_example_is_valid_when_its_comment_sign_is_removed() {
         let example = Settings::example().expect("renders");
-        let keys: String = example
+        let lines: Vec<&str> = example
             .lines()
             .filter(|line| !line.starts_with("# ") && !line.starts_with("#unix_group"))
-            .map(|line| format!("{}\n", line.trim_start_matches('#')))
+            .map(|line| line.trim_start_matches('#'))
             .collect();
+        let keys = lines.join("\n");
         let config = parse(&keys).expect("valid");
         assert_eq!(config.addresses.mappings.len(), 1);
         let documented = keys.lines().filter(|line| line.contains(" = ")).count();
