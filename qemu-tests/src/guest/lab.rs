@@ -44,6 +44,12 @@ impl Lab {
         Ok(capture)
     }
 
+    /// Ends all captures and forgets what they saw. Tests with endless traffic would fill the
+    /// memory otherwise.
+    pub fn forget_captures(&self) {
+        lock(&self.captures).clear();
+    }
+
     /// A file the programs under test write, which is kept when the test fails.
     pub fn file(&self, name: &str) -> PathBuf {
         let path = PathBuf::from("/tmp").join(name);

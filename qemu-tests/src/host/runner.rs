@@ -138,7 +138,9 @@ fn watch(vm: &mut Vm, test: &Test) -> Result<Outcome> {
                 }
                 log.push(line);
             }
-            Event::Report(Report::Step(text)) => log.push(format!("--- {text}")),
+            Event::Report(Report::Step(text)) => {
+                log.push(format!("--- {:.1} s: {text}", began.elapsed().as_secs_f64()));
+            },
             Event::Report(Report::Done {
                 failure, seconds, ..
             }) => {

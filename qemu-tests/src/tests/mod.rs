@@ -8,6 +8,7 @@ mod datapath;
 mod expiry;
 mod fixture;
 mod forwarding;
+mod lifecycle;
 
 use anyhow::Result;
 
@@ -36,4 +37,5 @@ pub const TESTS: &[&[Test]] = &[
     expiry::TESTS,
     control::TESTS,
     call::TESTS,
+    lifecycle::TESTS,
 ];
