@@ -26,7 +26,7 @@ check_disk() {
 	while [ ! -d "$dir" ]; do dir=$(dirname "$dir"); done
 	free=$(df --portability --block-size=1M "$dir" | awk 'NR == 2 { print $4 }')
 	[ "$free" -ge "$need" ] ||
-		die "set-up needs $need MB free in $LREP_CACHE, but $dir has $free MB: free some space there, or set LREP_CACHE to a directory on a larger disk."
+		die "set-up needs $need MB for $LREP_CACHE, but its disk has only $free MB free: free some space there, or set LREP_CACHE to a directory on a larger disk."
 }
 
 # check_mirror: the distribution's archive answers. apt's own helper asks, so that its proxies count.

@@ -1,0 +1,49 @@
+# shellcheck shell=bash disable=SC2016 # commands are expanded elsewhere
+# make modules on a Debian 13 host, and make install, load and unload.
+
+test_a_debian_13_host_builds_for_its_running_kernel_without_a_build_root() {
+	# The build root is a Debian 13 with headers of the kernel and no build root of its own; only
+	# the running kernel is another one.
+	fake_program uname "[ \"\$1\" = -r ] && echo $release || exec /usr/bin/uname \"\$@\""
+	copy_tree "$scratch/tree"
+	mkdir "$scratch/cache"
+	ln -s "$LREP_CACHE/headers" "$scratch/cache/headers"
+	"$scripts/in-buildroot" env LREP_CACHE="$scratch/cache" PATH="$scratch/bin:/usr/sbin:/usr/bin" \
+		make -C "$scratch/tree" modules
+	expect_equal "$release" "$("$scripts/in-buildroot" modinfo --field vermagic "$scratch/tree/build/module/lreproxy.ko" | cut -d' ' -f1)"
+	[ -z "$(find "$scratch/tree/kmod" "$scratch/tree/Kbuild" -newer "$scratch/bin/uname" -name '*.o')" ]
+}
+
+test_without_the_kernels_source_it_says_what_to_install() {
+	fake_program uname "[ \"\$1\" = -r ] && echo $release || exec /usr/bin/uname \"\$@\""
+	expect_error "run 'apt-get install linux-source-" \
+		"$scripts/in-buildroot" env LREP_CACHE="$scratch" PATH="$scratch/bin:/usr/sbin:/usr/bin" "$scripts/build-module" host
+}
+
+test_a_module_that_was_not_built_is_not_loaded() {
+	copy_tree "$scratch/tree"
+	expect_error "has not been built yet: run make modules first" "$scratch/tree/scripts/module" load
+	expect_error "has not been built yet: run make modules first" "$scratch/tree/scripts/module" install
+}
+
+test_a_module_of_another_kernel_is_not_loaded() {
+	local verb
+	fake_program uname 'echo 1.2.3-other'
+	for verb in load install; do
+		expect_error "the module was built for kernel $release, but this machine runs 1.2.3-other" \
+			"$scripts/in-buildroot" env PATH="$scratch/bin:/usr/sbin:/usr/bin" "$scripts/module" "$verb"
+	done
+}
+
+test_unloading_what_is_not_loaded_is_an_error() {
+	expect_error "lreproxy is not loaded" "$scripts/module" unload
+}
+
+test_install_load_and_unload_do_what_they_say() {
+	timeout 300 "$scripts/boot-guest" "$TREE" /host/scripts/tests/guest-module-verbs >"$scratch/console" 2>&1 </dev/null || true
+	tr -d '\r' <"$scratch/console" >"$scratch/lines"
+	grep -q '^every verb did what it says$' "$scratch/lines" || {
+		tail -n 30 "$scratch/lines"
+		return 1
+	}
+}
