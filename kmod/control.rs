@@ -247,7 +247,7 @@ impl Do for Set {
         let id = message::session_id(request)?;
         let changes = message::changes(request)?;
         relay
-            .control(|control| control.sessions.change(id, changes))
+            .control(|Control { table, sessions }| sessions.change(table, id, changes))
             .map_err(|error| refused(request, error))
     }
 }

@@ -83,6 +83,11 @@ impl Stream {
         [Some(self.a.local), second].into_iter().flatten()
     }
 
+    fn validate(&self, table: &Table) -> Result<(), Refused> {
+        validate::stream(&self.a, &self.b, |remote| table.is_relay_port(remote))?;
+        Ok(())
+    }
+
     /// Whether `other` is this stream with other remotes.
     fn is_same_place(&self, other: &Stream) -> bool {
         self.kind == other.kind && self.a.local == other.a.local && self.b.local == other.b.local
@@ -397,7 +402,7 @@ impl Sessions {
     ) -> Result<Prepared, Refused> {
         let mut replaces: KVec<u64> = KVec::new();
         for stream in &wanted.streams {
-            validate::stream(&stream.a, &stream.b)?;
+            stream.validate(table)?;
             for local in stream.locals() {
                 let ports = table
                     .ports(*local.ip())
@@ -524,11 +529,16 @@ impl Sessions {
     }
 
     /// Changes a session.
-    pub(crate) fn change(&mut self, id: u64, changes: Changes) -> Result<(), Refused> {
+    pub(crate) fn change(
+        &mut self,
+        table: &Table,
+        id: u64,
+        changes: Changes,
+    ) -> Result<(), Refused> {
         let session = self.get(id)?;
         let mut flows = KVec::with_capacity(changes.streams.len(), GFP_KERNEL)?;
         for stream in &changes.streams {
-            validate::stream(&stream.a, &stream.b)?;
+            stream.validate(table)?;
             let place = session
                 .streams
                 .iter()

@@ -14,7 +14,10 @@ use crate::{
         ReadSide, //
     },
 };
-use core::net::Ipv4Addr;
+use core::net::{
+    Ipv4Addr,
+    SocketAddrV4, //
+};
 use kernel::{
     alloc::AllocError,
     prelude::*, //
@@ -119,6 +122,11 @@ impl Table {
             .iter()
             .find(|(local, _)| *local == address)
             .map(|(_, ports)| ports)
+    }
+
+    /// Whether packets to this address and port are the relay's even when no session owns them.
+    pub(crate) fn is_relay_port(&self, at: SocketAddrV4) -> bool {
+        self.in_range(at.port()) && self.ports(*at.ip()).is_some()
     }
 
     /// Whether packets to this port are the relay's even when no session owns it.

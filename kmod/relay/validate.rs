@@ -27,8 +27,8 @@ pub enum Invalid {
     Loopback,
     /// The remote port is 0.
     NoPort,
-    /// The remote is a local endpoint of the same stream: packets would circle.
-    OwnEndpoint,
+    /// The remote is a port of the relay itself: packets would circle.
+    RelayPort,
     /// Both endpoints share their local and their remote address and port: nothing in a packet
     /// tells which of them it arrived at.
     SameRemote,
@@ -46,7 +46,7 @@ impl Invalid {
             Self::Broadcast => "is broadcast, must be a unicast address",
             Self::Loopback => "is loopback, while the local address is not",
             Self::NoPort => "is 0; to hold the call leave the remote out",
-            Self::OwnEndpoint => "is this stream's own local endpoint, must be the party's",
+            Self::RelayPort => "is a port of this relay, must be the party's",
             Self::SameRemote => "must differ between endpoints that share a local port",
         }
     }
@@ -69,32 +69,38 @@ pub fn unicast(address: Ipv4Addr) -> Result<(), Invalid> {
     }
 }
 
-/// Whether packets may be relayed between the remotes of two endpoints. That their local
-/// addresses are configured and their local ports are free is not known here.
+/// Whether packets may be relayed between the remotes of two endpoints. `is_relay_port` tells the
+/// ports whose packets the relay takes for itself. That the endpoints' local addresses are
+/// configured and their local ports are free is not known here.
 ///
 /// # Errors
 ///
 /// The endpoint and what is wrong with its remote; the first of several.
-pub fn stream(a: &Endpoint, b: &Endpoint) -> Result<(), (Side, Invalid)> {
-    remote(a, b).map_err(|invalid| (Side::A, invalid))?;
-    remote(b, a).map_err(|invalid| (Side::B, invalid))?;
+pub fn stream(
+    a: &Endpoint,
+    b: &Endpoint,
+    is_relay_port: impl Fn(SocketAddrV4) -> bool,
+) -> Result<(), (Side, Invalid)> {
+    let is_own = |remote| remote == a.local || remote == b.local || is_relay_port(remote);
+    remote(a, is_own).map_err(|invalid| (Side::A, invalid))?;
+    remote(b, is_own).map_err(|invalid| (Side::B, invalid))?;
     if a.local == b.local && a.remote.is_some() && a.remote == b.remote {
         return Err((Side::B, Invalid::SameRemote));
     }
     Ok(())
 }
 
-fn remote(own: &Endpoint, opposite: &Endpoint) -> Result<(), Invalid> {
-    let Some(remote) = own.remote else {
+fn remote(endpoint: &Endpoint, is_own: impl Fn(SocketAddrV4) -> bool) -> Result<(), Invalid> {
+    let Some(remote) = endpoint.remote else {
         return Ok(());
     };
     unicast(*remote.ip())?;
-    if remote.ip().is_loopback() && !own.local.ip().is_loopback() {
+    if remote.ip().is_loopback() && !endpoint.local.ip().is_loopback() {
         Err(Invalid::Loopback)
     } else if remote.port() == 0 {
         Err(Invalid::NoPort)
-    } else if remote == own.local || remote == opposite.local {
-        Err(Invalid::OwnEndpoint)
+    } else if is_own(remote) {
+        Err(Invalid::RelayPort)
     } else {
         Ok(())
     }

@@ -5,7 +5,7 @@
 use crate::reference::at;
 use relay::{
     admission::Side,
-    validate::{stream, unicast, Endpoint, Invalid},
+    validate::{self, unicast, Endpoint, Invalid},
 };
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -15,7 +15,7 @@ const ALL: [Invalid; 7] = [
     Invalid::Broadcast,
     Invalid::Loopback,
     Invalid::NoPort,
-    Invalid::OwnEndpoint,
+    Invalid::RelayPort,
     Invalid::SameRemote,
 ];
 
@@ -29,6 +29,13 @@ fn local() -> SocketAddrV4 {
 
 fn other_local() -> SocketAddrV4 {
     at([198, 51, 100, 1], 20_002)
+}
+
+/// A relay whose other ports are those of one more local address, from 20000 on.
+fn stream(a: &Endpoint, b: &Endpoint) -> Result<(), (Side, Invalid)> {
+    validate::stream(a, b, |remote| {
+        *remote.ip() == Ipv4Addr::new(198, 51, 100, 2) && remote.port() >= 20_000
+    })
 }
 
 /// Asks for a stream with the remote at either side, the other side being on hold or in order.
@@ -118,11 +125,17 @@ fn port_zero_is_refused() {
 }
 
 #[test]
-fn a_stream_never_sends_to_itself() {
-    assert_eq!(verdicts(local()), refused_as(Invalid::OwnEndpoint));
-    assert_eq!(verdicts(other_local()), refused_as(Invalid::OwnEndpoint));
-    // The same address with a port of another stream is somebody else: two calls in one relay.
-    assert_eq!(verdicts(at([198, 51, 100, 1], 20_004)), [Ok(()); 4]);
+fn the_relay_never_sends_to_itself() {
+    // its own endpoints, whatever the range of ports
+    assert_eq!(verdicts(local()), refused_as(Invalid::RelayPort));
+    assert_eq!(verdicts(other_local()), refused_as(Invalid::RelayPort));
+    // any port that is the relay's
+    assert_eq!(
+        verdicts(at([198, 51, 100, 2], 20_000)),
+        refused_as(Invalid::RelayPort)
+    );
+    // another program on the same host
+    assert_eq!(verdicts(at([198, 51, 100, 2], 19_999)), [Ok(()); 4]);
 }
 
 #[test]
