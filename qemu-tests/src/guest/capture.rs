@@ -2,7 +2,6 @@
 
 //! Packet capture through a packet socket (packet(7)).
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{IoSliceMut, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -174,7 +173,7 @@ impl Shared {
 }
 
 fn read(socket: &OwnedFd, stopped: &EventFd, shared: &Shared) {
-    let mut waiting = VecDeque::new();
+    let mut buffer = vec![0; 65_600];
     loop {
         let mut either = [
             PollFd::new(socket.as_fd(), PollFlags::POLLIN),
@@ -186,10 +185,10 @@ fn read(socket: &OwnedFd, stopped: &EventFd, shared: &Shared) {
         let readable = either[0].any().unwrap_or(false);
         let end = either[1].any().unwrap_or(false);
         if readable {
-            while let Some(frame) = receive(socket) {
-                waiting.push_back(frame);
-            }
-            shared.lock().extend(waiting.drain(..));
+            // A few at a time: endless traffic must not keep them from being seen.
+            let arrived = std::iter::from_fn(|| receive(socket, &mut buffer));
+            let arrived: Vec<_> = arrived.take(64).collect();
+            shared.lock().extend(arrived);
             shared.more.notify_all();
         }
         if end {
@@ -260,9 +259,8 @@ pub fn bind(socket: &OwnedFd, device: &str, protocol: u16) -> Result<()> {
     Ok(())
 }
 
-fn receive(socket: &OwnedFd) -> Option<Frame> {
-    let mut buffer = vec![0; 65_600];
-    let mut parts = [IoSliceMut::new(&mut buffer)];
+fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Option<Frame> {
+    let mut parts = [IoSliceMut::new(buffer)];
     let mut control = [0_u64; 16];
     // SAFETY: an all-zero msghdr is a valid one, without any buffers.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -275,10 +273,9 @@ fn receive(socket: &OwnedFd) -> Option<Frame> {
     let length = usize::try_from(length).ok()?;
     let partial =
         auxiliary(&header).is_some_and(|status| status & libc::TP_STATUS_CSUMNOTREADY != 0);
-    buffer.truncate(length);
     Some(Frame {
         at: SystemTime::now(),
-        bytes: buffer,
+        bytes: buffer.get(..length)?.to_vec(),
         partial,
     })
 }

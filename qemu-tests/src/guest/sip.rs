@@ -107,16 +107,27 @@ pub fn start_daemon(lab: &Lab, relay: &Namespace, setup: &Setup) -> Result<Proce
     let mut command = relay.command(&program);
     command
         .args(["run", "--listen", setup.socket, "--log-level", "debug"])
-        .args(["--internal-ip", &WEST.to_string(), "--external-ip", &EAST.to_string()]);
+        .args([
+            "--internal-ip",
+            &WEST.to_string(),
+            "--external-ip",
+            &EAST.to_string(),
+        ]);
     if let Some(seconds) = setup.idle_timeout {
         command.args(["--idle-timeout", &seconds.to_string()]);
     }
     // A file on this machine, should there be one, is none of the tests' business.
-    command.env_clear().env("PATH", "/usr/bin").env("NO_COLOR", "1");
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin")
+        .env("NO_COLOR", "1");
     let mut daemon = Process::start("lrep-cl", &mut command, &log)?;
     until("lrep-cl listening", LIMIT, || {
         if let Some(status) = daemon.ended()? {
-            bail!("lrep-cl ended with {status}: {}", fs::read_to_string(&log).unwrap_or_default());
+            bail!(
+                "lrep-cl ended with {status}: {}",
+                fs::read_to_string(&log).unwrap_or_default()
+            );
         }
         let listens = match setup.socket.strip_prefix("unix:") {
             Some(path) => std::os::unix::net::UnixStream::connect(path).is_ok(),
@@ -137,8 +148,12 @@ pub fn start_server(lab: &Lab, relay: &Namespace, setup: &Setup) -> Result<Proce
         .args(["-DD", "-E", "-m", "64", "-M", "8", "-Y", "/run", "-f"])
         .arg(&configuration)
         .args(["-A", &format!("WORKERS={}", setup.workers)])
+        .args(["-A", "T1=4000"])
         .args(["-A", &format!("RELAY=\"{}\"", setup.socket)])
-        .args(["-A", &format!("SHARED_PORT={}", u8::from(setup.shared_port))]);
+        .args([
+            "-A",
+            &format!("SHARED_PORT={}", u8::from(setup.shared_port)),
+        ]);
     match setup.flags {
         Flags::Bridge => {}
         Flags::None => {
@@ -151,7 +166,10 @@ pub fn start_server(lab: &Lab, relay: &Namespace, setup: &Setup) -> Result<Proce
     let mut server = Process::start("kamailio", &mut command, &log)?;
     until("Kamailio listening", LIMIT, || {
         if let Some(status) = server.ended()? {
-            bail!("Kamailio ended with {status}: {}", fs::read_to_string(&log).unwrap_or_default());
+            bail!(
+                "Kamailio ended with {status}: {}",
+                fs::read_to_string(&log).unwrap_or_default()
+            );
         }
         Ok(is_bound(relay, PORT)?.then_some(()))
     })?;
@@ -165,7 +183,10 @@ fn is_bound(namespace: &Namespace, port: u16) -> Result<bool> {
     })?;
     // Second column: address and port in hexadecimal.
     let end = format!(":{port:04X}");
-    Ok(table.lines().filter_map(|line| line.split_whitespace().nth(1)).any(|at| at.ends_with(&end)))
+    Ok(table
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .any(|at| at.ends_with(&end)))
 }
 
 /// Which end of the call.
@@ -213,7 +234,15 @@ impl Phone {
             .args(["-mi", &address.to_string(), "-mp", &media.to_string()])
             .args(["-min_rtp_port", &media.to_string()])
             .args(["-m", &calls.to_string(), "-l", &calls.to_string()])
-            .args(["-r", &calls.to_string(), "-rp", "500", "-s", "bob", "-nostdin"])
+            .args([
+                "-r",
+                &calls.to_string(),
+                "-rp",
+                "500",
+                "-s",
+                "bob",
+                "-nostdin",
+            ])
             .arg("-trace_err")
             .arg("-error_file")
             .arg(lab.file(&format!("{scenario}-errors.log")))
@@ -227,12 +256,20 @@ impl Phone {
         let mut process = Process::start("SIPp", &mut command, &log)?;
         until("SIPp listening", LIMIT, || {
             if let Some(status) = process.ended()? {
-                bail!("SIPp ended with {status}: {}", fs::read_to_string(&log).unwrap_or_default());
+                bail!(
+                    "SIPp ended with {status}: {}",
+                    fs::read_to_string(&log).unwrap_or_default()
+                );
             }
             Ok(is_bound(namespace, PORT)?.then_some(()))
         })?;
         let hand = udp(namespace, SocketAddrV4::new(address, 0))?;
-        Ok(Self { process, side, log, hand })
+        Ok(Self {
+            process,
+            side,
+            log,
+            hand,
+        })
     }
 
     /// Tells the scenario to go on: the user presses a key.
@@ -241,7 +278,10 @@ impl Phone {
             Side::Caller => CALLER,
             Side::Callee => CALLEE,
         };
-        let from = self.hand.local_addr().context("a socket without an address")?;
+        let from = self
+            .hand
+            .local_addr()
+            .context("a socket without an address")?;
         // Each key is another transaction, or SIPp takes it for a repetition.
         static KEYS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
         let key = KEYS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -309,9 +349,18 @@ impl Message {
         let port = text.lines().find_map(|line| line.strip_prefix("m=audio "));
         let media = address.zip(port).and_then(|(address, rest)| {
             let address: Ipv4Addr = address.trim().parse().ok()?;
-            Some(SocketAddrV4::new(address, rest.split(' ').next()?.parse().ok()?))
+            Some(SocketAddrV4::new(
+                address,
+                rest.split(' ').next()?.parse().ok()?,
+            ))
         });
-        Some(Self { line, call_id, cseq, media, text })
+        Some(Self {
+            line,
+            call_id,
+            cseq,
+            media,
+            text,
+        })
     }
 }
 

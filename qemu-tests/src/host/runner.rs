@@ -139,8 +139,11 @@ fn watch(vm: &mut Vm, test: &Test) -> Result<Outcome> {
                 log.push(line);
             }
             Event::Report(Report::Step(text)) => {
-                log.push(format!("--- {:.1} s: {text}", began.elapsed().as_secs_f64()));
-            },
+                log.push(format!(
+                    "--- {:.1} s: {text}",
+                    began.elapsed().as_secs_f64()
+                ));
+            }
             Event::Report(Report::Done {
                 failure, seconds, ..
             }) => {

@@ -69,13 +69,21 @@ impl Exchange {
         lab.step("lrep-cl is up");
         let server = start_server(lab, &net.relay, &setup)?;
         lab.step("Kamailio is up");
-        Ok(Self { server, daemon, relay, net, setup })
+        Ok(Self {
+            server,
+            daemon,
+            relay,
+            net,
+            setup,
+        })
     }
 
     /// The session of a call.
     fn session(&self, call_id: &str) -> Result<Option<State>> {
         let sessions = self.relay.sessions()?;
-        Ok(sessions.into_iter().find(|session| session.label == call_id.as_bytes()))
+        Ok(sessions
+            .into_iter()
+            .find(|session| session.label == call_id.as_bytes()))
     }
 
     /// Waits until no session is left.
@@ -107,18 +115,25 @@ impl Answered {
     /// Places a call and waits until it is answered.
     fn place(lab: &Lab, exchange: &Exchange, caller: &str, callee: &str) -> Result<Self> {
         let net = &exchange.net;
-        let parties =
-            (Party::new(&net.caller, CALLER_RTP)?, Party::new(&net.callee, CALLEE_RTP)?);
+        let parties = (
+            Party::new(&net.caller, CALLER_RTP)?,
+            Party::new(&net.callee, CALLEE_RTP)?,
+        );
         let callee_phone = Phone::start(lab, net, Side::Callee, callee, 1)?;
         let caller_phone = Phone::start(lab, net, Side::Caller, caller, 1)?;
-        let offered =
-            wait_for(&net.at_callee, "an INVITE", |one| one.line.starts_with("INVITE"))?;
-        let answered = wait_for(&net.at_caller, "an answer", |one| is_answer(one, "1 INVITE"))?;
-        let acknowledged =
-            wait_for(&net.at_callee, "an ACK", |one| one.line.starts_with("ACK"))?;
+        let offered = wait_for(&net.at_callee, "an INVITE", |one| {
+            one.line.starts_with("INVITE")
+        })?;
+        let answered = wait_for(&net.at_caller, "an answer", |one| {
+            is_answer(one, "1 INVITE")
+        })?;
+        let acknowledged = wait_for(&net.at_callee, "an ACK", |one| one.line.starts_with("ACK"))?;
         lab.step("the call is answered");
         // With a late offer, the offer to the callee is in the ACK.
-        let east = offered.media.or(acknowledged.media).context("the callee got no SDP")?;
+        let east = offered
+            .media
+            .or(acknowledged.media)
+            .context("the callee got no SDP")?;
         let west = answered.media.context("the caller got no SDP")?;
         Ok(Self {
             call_id: offered.call_id,
@@ -140,11 +155,26 @@ impl Answered {
         let reports_to_caller = self.callee.send_rtcp(rtcp_of(self.east), 0..5)?;
         expect(&net.at_callee, self.east, CALLEE_RTP, &to_callee)?;
         expect(&net.at_caller, self.west, CALLER_RTP, &to_caller)?;
-        expect(&net.at_callee, rtcp_of(self.east), rtcp_of(CALLEE_RTP), &reports_to_callee)?;
-        expect(&net.at_caller, rtcp_of(self.west), rtcp_of(CALLER_RTP), &reports_to_caller)?;
-        let session = exchange.session(&self.call_id)?.context("the call has no session")?;
-        let packets: u64 =
-            session.streams.iter().map(|(_, from_a, from_b)| from_a.packets + from_b.packets).sum();
+        expect(
+            &net.at_callee,
+            rtcp_of(self.east),
+            rtcp_of(CALLEE_RTP),
+            &reports_to_callee,
+        )?;
+        expect(
+            &net.at_caller,
+            rtcp_of(self.west),
+            rtcp_of(CALLER_RTP),
+            &reports_to_caller,
+        )?;
+        let session = exchange
+            .session(&self.call_id)?
+            .context("the call has no session")?;
+        let packets: u64 = session
+            .streams
+            .iter()
+            .map(|(_, from_a, from_b)| from_a.packets + from_b.packets)
+            .sum();
         ensure!(packets == 2 * u64::from(COUNT) + 10, "{session:?}");
         Ok(())
     }
@@ -152,7 +182,10 @@ impl Answered {
     /// Neither party saw the other's address in any packet, nor in any SDP.
     fn check_privacy(&self, exchange: &Exchange) -> Result<()> {
         self.check_privacy_of_packets(exchange)?;
-        for (at, other) in [(&exchange.net.at_caller, CALLEE), (&exchange.net.at_callee, CALLER)] {
+        for (at, other) in [
+            (&exchange.net.at_caller, CALLEE),
+            (&exchange.net.at_callee, CALLER),
+        ] {
             for message in messages(at) {
                 ensure!(
                     message.media.is_none_or(|media| *media.ip() != other),
@@ -167,10 +200,17 @@ impl Answered {
 
     /// Neither party got a packet from the other's address.
     fn check_privacy_of_packets(&self, exchange: &Exchange) -> Result<()> {
-        for (at, other) in [(&exchange.net.at_caller, CALLEE), (&exchange.net.at_callee, CALLER)] {
+        for (at, other) in [
+            (&exchange.net.at_caller, CALLEE),
+            (&exchange.net.at_callee, CALLER),
+        ] {
             let mut datagrams = at.datagrams().into_iter();
             let leaked = datagrams.find(|one| *one.from.ip() == other || *one.to.ip() == other);
-            ensure!(leaked.is_none(), "{} saw the other party: {leaked:?}", at.name());
+            ensure!(
+                leaked.is_none(),
+                "{} saw the other party: {leaked:?}",
+                at.name()
+            );
         }
         Ok(())
     }
@@ -195,19 +235,37 @@ fn an_ordinary_call(
     // Connection tracking is at work beside the relay.
     let host = &exchange.net.relay;
     host.run("nft", &["add table ip t"])?;
-    host.run("nft", &["add chain ip t c { type filter hook input priority 0; }"])?;
+    host.run(
+        "nft",
+        &["add chain ip t c { type filter hook input priority 0; }"],
+    )?;
     host.run("nft", &["add rule ip t c ct state new counter"])?;
     let call = Answered::place(lab, &exchange, "caller", "callee")?;
-    ensure!(*call.west.ip() == west && *call.east.ip() == east, "{} {}", call.west, call.east);
+    ensure!(
+        *call.west.ip() == west && *call.east.ip() == east,
+        "{} {}",
+        call.west,
+        call.east
+    );
     call.talk(&exchange)?;
     call.check_privacy(&exchange)?;
     let tracked = host.run("conntrack", &["-L"])?;
-    let media = [CALLER_MEDIA, CALLER_MEDIA + 1, CALLEE_MEDIA, CALLEE_MEDIA + 1];
+    let media = [
+        CALLER_MEDIA,
+        CALLER_MEDIA + 1,
+        CALLEE_MEDIA,
+        CALLEE_MEDIA + 1,
+    ];
     ensure!(
-        !media.iter().any(|port| tracked.contains(&format!("port={port} "))),
+        !media
+            .iter()
+            .any(|port| tracked.contains(&format!("port={port} "))),
         "media is tracked: {tracked}"
     );
-    ensure!(tracked.contains("port=5060 "), "connection tracking does not work here: {tracked}");
+    ensure!(
+        tracked.contains("port=5060 "),
+        "connection tracking does not work here: {tracked}"
+    );
     call.hang_up(&exchange)
 }
 
@@ -220,25 +278,43 @@ fn a_call_is_relayed_with_valid_checksums_when_no_device_computes_them(lab: &Lab
 }
 
 fn a_call_without_flags_is_relayed(lab: &Lab) -> Result<()> {
-    let setup = Setup { flags: Flags::None, ..Setup::default() };
+    let setup = Setup {
+        flags: Flags::None,
+        ..Setup::default()
+    };
     an_ordinary_call(lab, setup, true, (WEST, WEST))
 }
 
 fn a_call_with_ie_is_relayed(lab: &Lab) -> Result<()> {
-    let setup = Setup { flags: Flags::Both("ie"), ..Setup::default() };
+    let setup = Setup {
+        flags: Flags::Both("ie"),
+        ..Setup::default()
+    };
     an_ordinary_call(lab, setup, true, (EAST, EAST))
 }
 
 fn a_call_with_ei_is_relayed(lab: &Lab) -> Result<()> {
-    let setup = Setup { flags: Flags::Both("ei"), ..Setup::default() };
+    let setup = Setup {
+        flags: Flags::Both("ei"),
+        ..Setup::default()
+    };
     an_ordinary_call(lab, setup, true, (WEST, WEST))
 }
 
 fn a_call_on_one_shared_port_is_relayed(lab: &Lab) -> Result<()> {
-    let setup = Setup { flags: Flags::None, shared_port: true, ..Setup::default() };
+    let setup = Setup {
+        flags: Flags::None,
+        shared_port: true,
+        ..Setup::default()
+    };
     let exchange = Exchange::start(lab, setup)?;
     let call = Answered::place(lab, &exchange, "caller", "callee")?;
-    ensure!(call.west == call.east, "two ports: {} and {}", call.west, call.east);
+    ensure!(
+        call.west == call.east,
+        "two ports: {} and {}",
+        call.west,
+        call.east
+    );
     // A third party, which knows the port.
     let third = Party::new(&exchange.net.callee, SocketAddrV4::new(CALLEE, 42_000))?;
     third.send_rtp(call.west, 0..COUNT)?;
@@ -248,7 +324,10 @@ fn a_call_on_one_shared_port_is_relayed(lab: &Lab) -> Result<()> {
 }
 
 fn a_call_over_a_unix_socket_is_relayed(lab: &Lab) -> Result<()> {
-    let setup = Setup { socket: "unix:/run/lrep-cl.sock", ..Setup::default() };
+    let setup = Setup {
+        socket: "unix:/run/lrep-cl.sock",
+        ..Setup::default()
+    };
     an_ordinary_call(lab, setup, true, (WEST, EAST))
 }
 
@@ -265,8 +344,9 @@ fn a_cancelled_call_leaves_nothing(lab: &Lab) -> Result<()> {
     let mut exchange = Exchange::start(lab, Setup::default())?;
     let mut callee = Phone::start(lab, &exchange.net, Side::Callee, "callee-rings", 1)?;
     let mut caller = Phone::start(lab, &exchange.net, Side::Caller, "caller-cancels", 1)?;
-    let ringing =
-        wait_for(&exchange.net.at_caller, "ringing", |one| one.line.starts_with("SIP/2.0 180"))?;
+    let ringing = wait_for(&exchange.net.at_caller, "ringing", |one| {
+        one.line.starts_with("SIP/2.0 180")
+    })?;
     caller.press(&ringing.call_id)?;
     caller.finish()?;
     callee.finish()?;
@@ -297,7 +377,10 @@ fn a_new_offer_of_the_caller_moves_media(lab: &Lab) -> Result<()> {
     let net = &exchange.net;
     let call = Answered::place(lab, &exchange, "caller-changes", "callee-moves")?;
     call.talk(&exchange)?;
-    for (offer, port) in [("2 INVITE", CALLEE_MEDIA + 10), ("3 INVITE", CALLEE_MEDIA + 20)] {
+    for (offer, port) in [
+        ("2 INVITE", CALLEE_MEDIA + 10),
+        ("3 INVITE", CALLEE_MEDIA + 20),
+    ] {
         let moved = SocketAddrV4::new(CALLEE, port);
         let party = Party::new(&net.callee, moved)?;
         call.caller_phone.press(&call.call_id)?;
@@ -307,7 +390,8 @@ fn a_new_offer_of_the_caller_moves_media(lab: &Lab) -> Result<()> {
         expect(&net.at_callee, call.east, moved, &sent)?;
         let before = net.at_caller.datagrams().len();
         party.send_rtp(call.east, 0..COUNT)?;
-        net.at_caller.wait_for(before + usize::from(COUNT), LIMIT, |_| true)?;
+        net.at_caller
+            .wait_for(before + usize::from(COUNT), LIMIT, |_| true)?;
     }
     call.hang_up(&exchange)
 }
@@ -317,11 +401,21 @@ fn a_new_offer_of_the_callee_is_obeyed(lab: &Lab) -> Result<()> {
     let call = Answered::place(lab, &exchange, "caller-follows", "callee-changes")?;
     call.talk(&exchange)?;
     call.callee_phone.press(&call.call_id)?;
-    wait_for(&exchange.net.at_callee, "an answer", |one| is_answer(one, "1 INVITE"))?;
+    wait_for(&exchange.net.at_callee, "an answer", |one| {
+        is_answer(one, "1 INVITE")
+    })?;
+    wait_for(&exchange.net.at_caller, "an ACK", |one| {
+        one.line.starts_with("ACK")
+    })?;
     // The released client then names the caller as both remotes: as told, and no loop.
-    let session = exchange.session(&call.call_id)?.context("the call lost its session")?;
-    let remotes: Vec<_> =
-        session.streams().iter().flat_map(|one| [one.a.remote, one.b.remote]).collect();
+    let session = exchange
+        .session(&call.call_id)?
+        .context("the call lost its session")?;
+    let remotes: Vec<_> = session
+        .streams()
+        .iter()
+        .flat_map(|one| [one.a.remote, one.b.remote])
+        .collect();
     lab.step(format!("remotes: {remotes:?}"));
     call.caller.send_rtp(call.west, 2000..2000 + COUNT)?;
     ensure!(exchange.daemon.ended()?.is_none(), "the daemon ended");
@@ -334,14 +428,22 @@ fn a_held_call_is_silent_and_comes_back(lab: &Lab) -> Result<()> {
     let call = Answered::place(lab, &exchange, "caller-changes", "callee-is-held")?;
     call.talk(&exchange)?;
     call.caller_phone.press(&call.call_id)?;
-    wait_for(&net.at_caller, "an answer", |one| is_answer(one, "2 INVITE"))?;
+    wait_for(&net.at_caller, "an answer", |one| {
+        is_answer(one, "2 INVITE")
+    })?;
     let seen = |capture: &crate::guest::capture::Capture, at: SocketAddrV4| {
-        capture.datagrams().iter().filter(|one| one.to == at).count()
+        capture
+            .datagrams()
+            .iter()
+            .filter(|one| one.to == at)
+            .count()
     };
     let before = seen(&net.at_callee, CALLEE_RTP);
     call.caller.send_rtp(call.west, 1000..1000 + COUNT)?;
     until("held packets counted", LIMIT, || {
-        let session = exchange.session(&call.call_id)?.context("the call lost its session")?;
+        let session = exchange
+            .session(&call.call_id)?
+            .context("the call lost its session")?;
         let held: u64 = session
             .streams
             .iter()
@@ -350,21 +452,36 @@ fn a_held_call_is_silent_and_comes_back(lab: &Lab) -> Result<()> {
             .sum();
         Ok((held == u64::from(COUNT)).then_some(()))
     })?;
-    ensure!(seen(&net.at_callee, CALLEE_RTP) == before, "the held callee heard something");
+    ensure!(
+        seen(&net.at_callee, CALLEE_RTP) == before,
+        "the held callee heard something"
+    );
     call.caller_phone.press(&call.call_id)?;
-    wait_for(&net.at_caller, "an answer", |one| is_answer(one, "3 INVITE"))?;
+    wait_for(&net.at_caller, "an answer", |one| {
+        is_answer(one, "3 INVITE")
+    })?;
     call.caller.send_rtp(call.west, 2000..2000 + COUNT)?;
-    net.at_callee.wait_for(before + usize::from(COUNT), LIMIT, |one| one.to == CALLEE_RTP)?;
+    net.at_callee
+        .wait_for(before + usize::from(COUNT), LIMIT, |one| {
+            one.to == CALLEE_RTP
+        })?;
     call.hang_up(&exchange)
 }
 
 fn a_call_that_nobody_ends_ends_by_its_idle_timeout(lab: &Lab) -> Result<()> {
-    let setup = Setup { idle_timeout: Some(2), ..Setup::default() };
+    let setup = Setup {
+        idle_timeout: Some(2),
+        ..Setup::default()
+    };
     let exchange = Exchange::start(lab, setup)?;
     let call = Answered::place(lab, &exchange, "caller", "callee")?;
     call.talk(&exchange)?;
     exchange.wait_until_idle()?;
-    ensure!(exchange.relay.totals()?.expired == 1, "{:?}", exchange.relay.totals()?);
+    ensure!(
+        exchange.relay.totals()?.expired == 1,
+        "{:?}",
+        exchange.relay.totals()?
+    );
     // The BYE that comes after all does no harm.
     call.hang_up(&exchange)
 }
@@ -407,7 +524,9 @@ fn many_calls(lab: &Lab, setup: Setup, calls: u32, collisions: u64) -> Result<()
     let mut talks = Vec::new();
     for answer in &answers {
         let west = answer.media.context("the caller got no SDP")?;
-        let found = sessions.iter().find(|one| one.label == answer.call_id.as_bytes());
+        let found = sessions
+            .iter()
+            .find(|one| one.label == answer.call_id.as_bytes());
         let Some(session) = found else { continue };
         // The endpoint the caller sends to, and the one facing it.
         let (near, far) = session
@@ -421,7 +540,10 @@ fn many_calls(lab: &Lab, setup: Setup, calls: u32, collisions: u64) -> Result<()
             .with_context(|| format!("no endpoint {west} in {session:?}"))?;
         let at_caller = near.remote.context("a caller without an address")?;
         let at_callee = far.remote.context("a callee without an address")?;
-        let parties = (Party::new(&net.caller, at_caller)?, Party::new(&net.callee, at_callee)?);
+        let parties = (
+            Party::new(&net.caller, at_caller)?,
+            Party::new(&net.callee, at_callee)?,
+        );
         let to_callee = parties.0.send_rtp(near.local, 0..10)?;
         let to_caller = parties.1.send_rtp(far.local, 0..10)?;
         talks.push((near, far, to_callee, to_caller));
@@ -442,19 +564,31 @@ fn many_calls(lab: &Lab, setup: Setup, calls: u32, collisions: u64) -> Result<()
 
 fn fifty_calls_at_once_are_relayed(lab: &Lab) -> Result<()> {
     // One worker for each side, so that all fifty get ports of their own.
-    many_calls(lab, Setup { workers: 1, ..Setup::default() }, 50, 0)
+    many_calls(
+        lab,
+        Setup {
+            workers: 1,
+            ..Setup::default()
+        },
+        50,
+        0,
+    )
 }
 
 fn eight_workers_share_the_relay(lab: &Lab) -> Result<()> {
-    many_calls(lab, Setup { workers: 8, ..Setup::default() }, 20, 8)
+    many_calls(
+        lab,
+        Setup {
+            workers: 8,
+            ..Setup::default()
+        },
+        20,
+        8,
+    )
 }
 
 /// Sends media both ways all the while something is done, and then compares all of it.
-fn talk_meanwhile(
-    net: &Topology,
-    call: &Answered,
-    act: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+fn talk_meanwhile(net: &Topology, call: &Answered, act: impl FnOnce() -> Result<()>) -> Result<()> {
     let stop = AtomicBool::new(false);
     let (done, sent) = thread::scope(|scope| {
         let talking = scope.spawn(|| -> Result<_> {
@@ -477,7 +611,11 @@ fn talk_meanwhile(
         sent.map_err(|_| anyhow::anyhow!("the parties could not talk"))??;
     expect(&net.at_callee, call.east, CALLEE_RTP, &to_callee)?;
     expect(&net.at_caller, call.west, CALLER_RTP, &to_caller)?;
-    ensure!(to_callee.len() > 50, "only {} packets were sent", to_callee.len());
+    ensure!(
+        to_callee.len() > 50,
+        "only {} packets were sent",
+        to_callee.len()
+    );
     Ok(())
 }
 
@@ -492,9 +630,13 @@ fn a_daemon_killed_in_mid_call_loses_no_packet(lab: &Lab) -> Result<()> {
 fn daemon_ends_in_mid_call(lab: &Lab, signal: Signal, times: u32) -> Result<()> {
     let mut exchange = Exchange::start(lab, Setup::default())?;
     let call = Answered::place(lab, &exchange, "caller", "callee")?;
-    let before = exchange.session(&call.call_id)?.context("the call has no session")?;
+    let before = exchange
+        .session(&call.call_id)?
+        .context("the call has no session")?;
     // Borrowed apart: the media goes on while the daemon does not.
-    let Exchange { daemon, net, setup, .. } = &mut exchange;
+    let Exchange {
+        daemon, net, setup, ..
+    } = &mut exchange;
     talk_meanwhile(net, &call, || {
         for time in 1..=times {
             lab.step(format!("{signal} {time}"));
@@ -508,8 +650,13 @@ fn daemon_ends_in_mid_call(lab: &Lab, signal: Signal, times: u32) -> Result<()> 
         }
         Ok(())
     })?;
-    let after = exchange.session(&call.call_id)?.context("the call lost its session")?;
-    ensure!(after.id == before.id, "another session took its place: {after:?}");
+    let after = exchange
+        .session(&call.call_id)?
+        .context("the call lost its session")?;
+    ensure!(
+        after.id == before.id,
+        "another session took its place: {after:?}"
+    );
     // Only a daemon that has adopted the session can end it.
     call.hang_up(&exchange)
 }

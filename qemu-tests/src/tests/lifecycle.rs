@@ -40,18 +40,20 @@ impl Traffic {
     fn start(net: &Topology) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
-        for (namespace, from, to) in
-            [(&net.caller, CALLER_RTP, WEST_RTP), (&net.callee, CALLEE_RTP, EAST_RTP)]
-        {
+        for (namespace, from, to) in [
+            (&net.caller, CALLER_RTP, WEST_RTP),
+            (&net.callee, CALLEE_RTP, EAST_RTP),
+        ] {
             let party = Party::new(namespace, from)?;
             let stopped = Arc::clone(&stop);
             threads.push(thread::spawn(move || {
                 let mut number = 0_u16;
                 while !stopped.load(Ordering::Relaxed) {
                     // Without a device or a route the packet cannot leave: the next one may.
-                    let _ = party.send_rtp(to, number..number.saturating_add(8));
-                    number = number.wrapping_add(8);
-                    thread::sleep(Duration::from_micros(200));
+                    let _ = party.send_rtp(to, number..number.saturating_add(1));
+                    number = number.wrapping_add(1);
+                    // Dense enough to meet every moment, and the guest still has time for more.
+                    thread::sleep(Duration::from_micros(500));
                 }
             }));
         }
@@ -120,7 +122,12 @@ fn a_namespace_ends_with_live_sessions_and_traffic(lab: &Lab) -> Result<()> {
         relay.make(&session())?;
         let traffic = Traffic::start(&net)?;
         wait_for_media(lab, &net)?;
-        let Topology { relay: host, caller, callee, .. } = net;
+        let Topology {
+            relay: host,
+            caller,
+            callee,
+            ..
+        } = net;
         // The namespace ends when nothing refers to it any more, sockets included.
         drop(relay);
         drop(host);
@@ -137,23 +144,26 @@ fn a_namespace_ends_with_live_sessions_and_traffic(lab: &Lab) -> Result<()> {
 
 fn a_device_is_removed_under_traffic(lab: &Lab) -> Result<()> {
     let call = Call::new(lab)?;
-    let Call { net, caller, callee, relay, id } = call;
+    let Call {
+        net,
+        caller,
+        callee,
+        relay,
+        id,
+    } = call;
     drop((caller, callee));
     let traffic = Traffic::start(&net)?;
     for time in 1..=TIMES {
         lab.step(format!("removal {time}"));
         wait_for_media(lab, &net)?;
         net.relay.ip("link del east\n")?;
-        net.relay.ip(
-            "link add east type veth peer name wire netns callee\n\
+        net.relay
+            .ip("link add east type veth peer name wire netns callee\n\
              address add 10.2.0.1/24 dev east\n\
-             link set east up\n",
-        )?;
-        net.callee.ip(
-            "address add 10.2.0.2/24 dev wire\n\
+             link set east up\n")?;
+        net.callee.ip("address add 10.2.0.2/24 dev wire\n\
              link set wire up\n\
-             route add default via 10.2.0.1\n",
-        )?;
+             route add default via 10.2.0.1\n")?;
     }
     wait_for_media(lab, &net)?;
     traffic.stop()?;
