@@ -7,6 +7,7 @@
 //! is the first process and the test agent ([`guest`]). The tests ([`tests`]) are functions in one
 //! table, which both parts know.
 
+mod bench;
 mod guest;
 mod host;
 mod protocol;
@@ -33,6 +34,12 @@ enum Verb {
         list: bool,
         /// Parts of names; a test runs when its name contains one of them.
         filters: Vec<String>,
+    },
+    /// Count the instructions a relayed packet costs, beside plain forwarding.
+    Bench {
+        /// Numbers of sessions to count with.
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 1_000, 10_000])]
+        sessions: Vec<usize>,
     },
     /// Take the runner's orders (the guest's first process starts this).
     #[command(hide = true)]
@@ -64,6 +71,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             list: false,
             filters,
         } => host::run(&filters),
+        Verb::Bench { sessions } => bench::host::run(&sessions),
         Verb::Agent => guest::agent::main().map(|()| ExitCode::SUCCESS),
     }
 }

@@ -8,6 +8,8 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::bench::{Point, Samples};
+
 /// Name of the virtio serial port, as the guest finds it in /sys/class/virtio-ports.
 pub const PORT: &str = "org.lreproxy.tests";
 
@@ -22,6 +24,8 @@ pub const WORK: &str = "qemu-tests";
 pub enum Order {
     /// Run the test of this name and answer [`Report::Done`].
     Test(String),
+    /// Count at this point and answer [`Report::Counted`], then [`Report::Done`].
+    Count(Point),
     /// Power off.
     Stop,
 }
@@ -36,6 +40,8 @@ pub enum Report {
     },
     /// The running test got this far.
     Step(String),
+    /// What was counted.
+    Counted(Samples),
     /// The test ended; the message says why it failed.
     Done {
         /// Its name.

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use nix::mount::{MsFlags, mount};
 
 use super::lab::Lab;
+use crate::bench;
 use crate::protocol::{Order, PORT, Report, begin_mark, end_mark, send};
 use crate::tests::TESTS;
 
@@ -50,6 +51,7 @@ pub fn main() -> Result<()> {
         let line = line.context("cannot read from the serial port")?;
         match serde_json::from_str(&line).with_context(|| format!("unknown order: {line}"))? {
             Order::Test(name) => run(&name, &reports)?,
+            Order::Count(point) => count(point, &reports)?,
             Order::Stop => return Ok(()),
         }
     }
@@ -63,20 +65,38 @@ fn run(name: &str, reports: &Arc<Mutex<File>>) -> Result<()> {
         .flatten()
         .find(|test| test.name == name)
         .with_context(|| format!("there is no test called {name}"))?;
-    write_to_kernel_log(&begin_mark(name))?;
-    let began = Instant::now();
     let steps = Arc::clone(reports);
     let lab = Lab::new(name, move |text| {
         // A lost step is no reason to fail a test; a lost connection ends the agent soon enough.
         let _ = report(&steps, &Report::Step(text.to_owned()));
     });
-    let outcome = catch_unwind(AssertUnwindSafe(|| (test.run)(&lab)))
-        .unwrap_or_else(|panic| Err(anyhow!("{}", panic_text(panic.as_ref()))));
-    let failure = outcome.err().map(|error| format!("{error:#}"));
-    if failure.is_some() {
-        lab.keep_evidence();
-    }
-    lab.clean_up();
+    run_marked(name, reports, || {
+        let outcome = catch(|| (test.run)(&lab));
+        if outcome.is_err() {
+            lab.keep_evidence();
+        }
+        lab.clean_up();
+        outcome
+    })
+}
+
+/// Counts instructions at one point of the benchmark.
+fn count(point: bench::Point, reports: &Arc<Mutex<File>>) -> Result<()> {
+    run_marked(bench::NAME, reports, || {
+        let samples = catch(|| bench::guest::measure(point))?;
+        report(reports, &Report::Counted(samples))
+    })
+}
+
+/// Runs something between its two marks in the kernel's log and reports how it ended.
+fn run_marked(
+    name: &str,
+    reports: &Arc<Mutex<File>>,
+    act: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    write_to_kernel_log(&begin_mark(name))?;
+    let began = Instant::now();
+    let failure = act().err().map(|error| format!("{error:#}"));
     let seconds = began.elapsed().as_secs_f64();
     write_to_kernel_log(&end_mark(name))?;
     report(
@@ -87,6 +107,12 @@ fn run(name: &str, reports: &Arc<Mutex<File>>) -> Result<()> {
             seconds,
         },
     )
+}
+
+/// Makes a panic an error.
+fn catch<T>(act: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(act))
+        .unwrap_or_else(|panic| Err(anyhow!("{}", panic_text(panic.as_ref()))))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

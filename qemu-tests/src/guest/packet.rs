@@ -102,7 +102,7 @@ impl WithChecksum for etherparse::UdpHeader {
 
 /// What the checksum field holds while a device is still to fill it in: the sum over the pseudo
 /// header, not complemented (include/linux/skbuff.h, CHECKSUM_PARTIAL).
-fn pseudo_header_sum(from: [u8; 4], to: [u8; 4], length: u16) -> u16 {
+pub fn pseudo_header_sum(from: [u8; 4], to: [u8; 4], length: u16) -> u16 {
     let complemented = Sum16BitWords::new()
         .add_4bytes(from)
         .add_4bytes(to)

@@ -65,7 +65,8 @@ impl RawSocket {
     }
 }
 
-fn hardware_address(namespace: &Namespace, device: &str) -> Result<[u8; 6]> {
+/// The Ethernet address of a device of a namespace.
+pub fn hardware_address(namespace: &Namespace, device: &str) -> Result<[u8; 6]> {
     // `ip -brief link` prints name, state, address.
     let line = namespace.run("ip", &["-brief", "link", "show", "dev", device])?;
     let text = line

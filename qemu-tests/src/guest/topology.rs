@@ -48,22 +48,7 @@ pub struct Topology {
 impl Topology {
     /// Builds the network.
     pub fn new(lab: &Lab) -> Result<Self> {
-        let caller = Namespace::new("caller")?;
-        let relay = Namespace::new("relay")?;
-        let callee = Namespace::new("callee")?;
-        relay.ip("link add west type veth peer name wire netns caller\n\
-             link add east type veth peer name wire netns callee\n\
-             address add 10.1.0.1/24 dev west\n\
-             address add 10.2.0.1/24 dev east\n\
-             link set west up\n\
-             link set east up\n")?;
-        caller.ip("address add 10.1.0.2/24 dev wire\n\
-             link set wire up\n\
-             route add default via 10.1.0.1\n")?;
-        callee.ip("address add 10.2.0.2/24 dev wire\n\
-             link set wire up\n\
-             route add default via 10.2.0.1\n")?;
-        relay.set_sysctl("net/ipv4/ip_forward", "0")?;
+        let (caller, relay, callee) = namespaces()?;
         let at_caller = lab.capture(&caller, "wire")?;
         let at_callee = lab.capture(&callee, "wire")?;
         Ok(Self {
@@ -89,6 +74,27 @@ impl Topology {
         }
         Ok(())
     }
+}
+
+/// Builds the network alone, without captures: caller, relay, callee.
+pub fn namespaces() -> Result<(Namespace, Namespace, Namespace)> {
+    let caller = Namespace::new("caller")?;
+    let relay = Namespace::new("relay")?;
+    let callee = Namespace::new("callee")?;
+    relay.ip("link add west type veth peer name wire netns caller\n\
+         link add east type veth peer name wire netns callee\n\
+         address add 10.1.0.1/24 dev west\n\
+         address add 10.2.0.1/24 dev east\n\
+         link set west up\n\
+         link set east up\n")?;
+    caller.ip("address add 10.1.0.2/24 dev wire\n\
+         link set wire up\n\
+         route add default via 10.1.0.1\n")?;
+    callee.ip("address add 10.2.0.2/24 dev wire\n\
+         link set wire up\n\
+         route add default via 10.2.0.1\n")?;
+    relay.set_sysctl("net/ipv4/ip_forward", "0")?;
+    Ok((caller, relay, callee))
 }
 
 /// A UDP socket inside a namespace.

@@ -2,9 +2,9 @@
 
 //! The part on the host: boots guests and tells what happens in them.
 
-mod console;
-mod image;
+pub mod console;
+pub mod image;
 mod runner;
-mod vm;
+pub mod vm;
 
 pub use runner::{list, run};

@@ -25,6 +25,10 @@ const BOOT_LIMIT: Duration = Duration::from_secs(180);
 pub enum Clock {
     /// Two processors, and a clock that follows the host's.
     Host,
+    /// One processor, whose clock advances by 1 ns with each instruction: the time stamp counter
+    /// counts instructions. Without the fast string instructions, each of which would count once
+    /// for each byte.
+    Instructions,
 }
 
 /// What a guest does, in the order in which it does it.
@@ -164,6 +168,10 @@ fn command(image: &Image, clock: Clock, socket: &std::path::Path) -> Command {
         Clock::Host => qemu
             .args(["-accel", "tcg,thread=multi", "-smp", "2"])
             .args(["-cpu", "max,la57=off"]),
+        Clock::Instructions => qemu
+            .args(["-accel", "tcg", "-icount", "shift=0,sleep=off"])
+            .args(["-smp", "1", "-cpu"])
+            .arg("max,la57=off,erms=off,fsrm=off,fsrs=off,fzrm=off,fsrc=off"),
     };
     qemu.args(["-m", "2048", "-nic", "none", "-display", "none"])
         .args(["-no-reboot", "-monitor", "none", "-serial", "stdio"])

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The frames that are sent and what must become of them.
+
+use std::net::SocketAddrV4;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::guest::packet::{Build, UDP_CHECKSUM_AT, pseudo_header_sum};
+
+/// The first flow's port; each further flow has the next one.
+const FIRST_PORT: u16 = 10_000;
+
+/// Most flows there can be.
+pub const MOST: usize = 50_000;
+
+/// Length of a UDP header (RFC 768).
+const UDP_HEADER: usize = 8;
+
+/// How a packet brings its UDP checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksum {
+    /// Complete, as most come from a network.
+    Full,
+    /// Left for a device to complete (CHECKSUM_PARTIAL of include/linux/skbuff.h), as they come
+    /// from a virtual machine or a container of the same host.
+    Partial,
+}
+
+impl Checksum {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Full, Self::Partial];
+
+    /// As tables and messages call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// Sender and receiver of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Sender.
+    pub from: SocketAddrV4,
+    /// Receiver.
+    pub to: SocketAddrV4,
+}
+
+/// Hardware addresses of the two devices a frame travels between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Sender.
+    pub from: [u8; 6],
+    /// Receiver.
+    pub to: [u8; 6],
+}
+
+/// The port of a flow, by its number.
+pub fn port(flow: usize) -> Result<u16> {
+    u16::try_from(flow)
+        .ok()
+        .filter(|_| flow < MOST)
+        .and_then(|flow| flow.checked_add(FIRST_PORT))
+        .with_context(|| format!("flow {flow} has no port: there can be {MOST}"))
+}
+
+/// The first and the last port of this many flows.
+pub fn ports(flows: usize) -> Result<(u16, u16)> {
+    Ok((port(0)?, port(flows.saturating_sub(1))?))
+}
+
+/// The frame that carries a packet's payload over one link.
+pub fn frame(
+    link: Link,
+    ends: Ends,
+    ttl: u8,
+    checksum: Checksum,
+    payload: &[u8],
+) -> Result<Vec<u8>> {
+    let datagram = Build {
+        ttl,
+        ..Build::new(ends.from, ends.to, payload)
+    };
+    let mut frame = datagram.frame(link.from, link.to)?;
+    if checksum == Checksum::Partial {
+        let length = u16::try_from(UDP_HEADER + payload.len()).context("a too long payload")?;
+        let sum = pseudo_header_sum(ends.from.ip().octets(), ends.to.ip().octets(), length);
+        frame
+            .get_mut(UDP_CHECKSUM_AT..UDP_CHECKSUM_AT + 2)
+            .context("a frame without a UDP header")?
+            .copy_from_slice(&sum.to_be_bytes());
+    }
+    Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST, port, ports};
+
+    #[test]
+    fn every_flow_has_a_port_of_its_own() {
+        assert_eq!(ports(1).unwrap(), (10_000, 10_000));
+        assert_eq!(ports(MOST).unwrap(), (10_000, 59_999));
+        assert!(port(MOST).is_err());
+    }
+}

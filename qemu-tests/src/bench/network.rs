@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The network a point is counted in: the one of the tests, without captures, which would be paid
+//! for by the packets.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::flows::Link;
+use crate::guest::netns::Namespace;
+use crate::guest::raw::hardware_address;
+use crate::guest::topology::{CALLEE, namespaces};
+
+/// Three namespaces in a row. What arrives at the last one is counted and dropped.
+pub struct Network {
+    /// Where packets are sent.
+    pub caller: Namespace,
+    /// What they are to get through.
+    pub relay: Namespace,
+    /// Where they arrive.
+    pub callee: Namespace,
+    /// From the caller to the relay.
+    pub entry: Link,
+    /// From the relay to the callee.
+    pub exit: Link,
+}
+
+impl Network {
+    /// Builds the network.
+    pub fn new() -> Result<Self> {
+        let (caller, relay, callee) = namespaces()?;
+        let entry = Link {
+            from: hardware_address(&caller, "wire")?,
+            to: hardware_address(&relay, "west")?,
+        };
+        let exit = Link {
+            from: hardware_address(&relay, "east")?,
+            to: hardware_address(&callee, "wire")?,
+        };
+        // What arrives there is dropped, answers about addresses included.
+        let [a, b, c, d, e, f] = exit.to;
+        relay.ip(&format!(
+            "neighbour add {CALLEE} lladdr {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} \
+             dev east nud permanent\n"
+        ))?;
+        add_sink(&callee, "wire")?;
+        Ok(Self {
+            caller,
+            relay,
+            callee,
+            entry,
+            exit,
+        })
+    }
+
+    /// Packets that arrived at the callee.
+    pub fn arrived(&self) -> Result<u64> {
+        dropped(&self.callee, "wire")
+    }
+
+    /// Drops packets where they enter the relay while something is done, and returns their number
+    /// beside the outcome.
+    pub fn with_entry_closed<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<(T, u64)> {
+        add_sink(&self.relay, "west")?;
+        let outcome = act()?;
+        let packets = dropped(&self.relay, "west")?;
+        self.relay
+            .run("tc", &["qdisc", "del", "dev", "west", "clsact"])?;
+        Ok((outcome, packets))
+    }
+}
+
+/// Drops everything that arrives at a device, before the network layer sees it.
+fn add_sink(namespace: &Namespace, device: &str) -> Result<()> {
+    namespace.run("tc", &["qdisc", "add", "dev", device, "clsact"])?;
+    let filter = [
+        "filter", "add", "dev", device, "ingress", "matchall", "action", "drop",
+    ];
+    namespace.run("tc", &filter).map(|_| ())
+}
+
+/// Packets the sink of a device has dropped.
+fn dropped(namespace: &Namespace, device: &str) -> Result<u64> {
+    let shown = namespace.run(
+        "tc",
+        &["-s", "-j", "filter", "show", "dev", device, "ingress"],
+    )?;
+    let filters: Value = serde_json::from_str(&shown).context("tc printed no JSON")?;
+    filters
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find_map(|filter| filter.pointer("/options/actions/0/stats/packets")?.as_u64())
+        .with_context(|| format!("tc shows no sink: {shown}"))
+}
