@@ -8,7 +8,7 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::bench::{Point, Samples};
+use crate::bench::{Point, Samples, Window};
 
 /// Name of the virtio serial port, as the guest finds it in /sys/class/virtio-ports.
 pub const PORT: &str = "org.lreproxy.tests";
@@ -26,6 +26,11 @@ pub enum Order {
     Test(String),
     /// Count at this point and answer [`Report::Counted`], then [`Report::Done`].
     Count(Point),
+    /// Send the same packets with a [`Report::Pause`] before and after each window, then answer
+    /// [`Report::Done`].
+    Profile(Point),
+    /// Go on after a [`Report::Pause`].
+    Continue,
     /// Power off.
     Stop,
 }
@@ -42,6 +47,8 @@ pub enum Report {
     Step(String),
     /// What was counted.
     Counted(Samples),
+    /// The guest waits for [`Order::Continue`]: this window begins, or the last one is over.
+    Pause(Option<Window>),
     /// The test ended; the message says why it failed.
     Done {
         /// Its name.

@@ -2,17 +2,20 @@
 
 //! The host's part: boots a guest, has it count, and tells what it counted.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufReader, Write, stdout};
+use std::path::{Path as FilePath, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
 use super::flows::Checksum;
 use super::paths::Path;
+use super::profile::{self, Counts, Profile, Symbols};
 use super::table::{self, Figure, cost, thousands};
-use super::{NAME, Point, Samples};
+use super::{NAME, Point, SYMBOLS, Samples, Window};
 use crate::host::console::is_problem;
 use crate::host::image::Image;
 use crate::host::vm::{Clock, Event, Vm};
@@ -27,44 +30,52 @@ struct Results<'a> {
     kernel: &'a str,
     unit: &'static str,
     figures: &'a [Figure],
+    profiles: &'a [Profile],
 }
 
 /// Counts at all points with these numbers of sessions, prints the figures and writes them down.
 pub fn run(sessions: &[usize]) -> Result<ExitCode> {
-    let began = Instant::now();
     let image = Image::prepare()?;
-    let mut vm = Vm::boot(&image, Clock::Instructions)?;
-    if let Some(line) = vm.boot_console.iter().find(|line| is_problem(line)) {
-        bail!("the kernel is in trouble before the first packet: {line}");
-    }
-    println!(
-        "kernel {}, booted in {:.0} s; one line for each count, the table follows",
-        vm.kernel,
-        vm.boot.as_secs_f64()
-    );
+    let mut bench = Bench::boot(&image)?;
     let mut samples = Vec::new();
-    for point in points(sessions) {
-        let one = measure(&mut vm, point)?;
-        println!(
-            "{:>5.0} s  {}: {:.1}",
-            began.elapsed().as_secs_f64(),
-            describe(point),
-            cost(&one)
+    let mut profiles = Vec::new();
+    for path in Path::ALL {
+        for point in points(path, sessions) {
+            bench.announce(&describe(point));
+            let one = bench.count(point)?;
+            println!("{:.1}", cost(&one));
+            samples.push(one);
+        }
+        let point = Point {
+            path,
+            checksum: Checksum::Full,
+            sessions: profile::SESSIONS,
+        };
+        bench.announce(&format!("profile of {}", describe(point)));
+        let profile = bench.profile(point)?;
+        let counted = match samples.iter().find(|one| one.point == point) {
+            Some(one) => cost(one),
+            None => cost(&bench.count(point)?),
+        };
+        println!("{:.1} of {counted:.1}", profile.instructions());
+        ensure!(
+            profile.adds_up_to(counted),
+            "the profile has not the instructions that were counted: too many batches of it were \
+             interrupted; start again"
         );
-        samples.push(one);
+        profiles.push(profile);
     }
-    let kernel = vm.kernel.clone();
-    if let Some(line) = vm.stop().iter().find(|line| is_problem(line)) {
-        bail!("the kernel is in trouble after the last packet: {line}");
-    }
+    let kernel = bench.stop()?;
     let figures = table::figures(&samples);
     println!("\n{}", table::render(&figures));
-    println!("instr: guest instructions per packet; ratio: as a multiple of ip_forward");
+    println!("instr: guest instructions per packet; ratio: as a multiple of ip_forward\n");
+    println!("{}", table::render_profiles(&profiles));
     let file = image.share.join("bench.json");
     let results = Results {
         kernel: &kernel,
         unit: "guest instructions per packet",
         figures: &figures,
+        profiles: &profiles,
     };
     let json = serde_json::to_string_pretty(&results).context("cannot encode the figures")?;
     fs::write(&file, json + "\n").with_context(|| format!("cannot write {}", file.display()))?;
@@ -72,15 +83,13 @@ pub fn run(sessions: &[usize]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All points, one path after the other.
-fn points(sessions: &[usize]) -> impl Iterator<Item = Point> {
-    Path::ALL.into_iter().flat_map(move |path| {
-        Checksum::ALL.into_iter().flat_map(move |checksum| {
-            sessions.iter().map(move |&sessions| Point {
-                path,
-                checksum,
-                sessions,
-            })
+/// All points of a path.
+fn points(path: Path, sessions: &[usize]) -> impl Iterator<Item = Point> {
+    Checksum::ALL.into_iter().flat_map(move |checksum| {
+        sessions.iter().map(move |&sessions| Point {
+            path,
+            checksum,
+            sessions,
         })
     })
 }
@@ -94,26 +103,143 @@ fn describe(point: Point) -> String {
     )
 }
 
-/// Has the guest count at one point. Fails when it cannot, and when its kernel is in trouble.
-fn measure(vm: &mut Vm, point: Point) -> Result<Samples> {
-    let mark = end_mark(NAME);
-    let mut samples = None;
-    let mut verdict = None;
-    let mut marked = false;
-    vm.order(&Order::Count(point))?;
-    while !marked || verdict.is_none() {
-        match vm.next(PATIENCE) {
-            Event::Console(line) if is_problem(&line) => bail!("the kernel is in trouble: {line}"),
-            Event::Console(line) => marked |= line.contains(&mark),
-            Event::Report(Report::Counted(counted)) => samples = Some(counted),
-            Event::Report(Report::Done { failure, .. }) => verdict = Some(failure),
-            Event::Report(_) => {}
-            Event::Ended => bail!("the guest stopped"),
-            Event::Silence => bail!("the guest hangs"),
+/// A guest that counts.
+struct Bench {
+    began: Instant,
+    vm: Vm,
+    /// Where logs of instructions are written.
+    directory: PathBuf,
+    /// Where the guest leaves its kernel's symbols.
+    symbols: PathBuf,
+}
+
+impl Bench {
+    fn boot(image: &Image) -> Result<Self> {
+        let began = Instant::now();
+        let directory = image.work().join(NAME);
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+        let vm = Vm::boot(image, Clock::Instructions)?;
+        if let Some(line) = vm.boot_console.iter().find(|line| is_problem(line)) {
+            bail!("the kernel is in trouble before the first packet: {line}");
+        }
+        println!(
+            "kernel {}, booted in {:.0} s",
+            vm.kernel,
+            vm.boot.as_secs_f64()
+        );
+        Ok(Self {
+            began,
+            vm,
+            directory,
+            symbols: image.share.join(SYMBOLS),
+        })
+    }
+
+    /// Says what is being done; what comes of it follows on the same line.
+    fn announce(&self, what: &str) {
+        print!("{:>5.0} s  {what}: ", self.began.elapsed().as_secs_f64());
+        // Only a closed terminal makes this fail, and then nobody is looking.
+        let _ = stdout().flush();
+    }
+
+    /// Has the guest count at one point.
+    fn count(&mut self, point: Point) -> Result<Samples> {
+        let mut samples = None;
+        self.follow(&Order::Count(point), |_, report| {
+            if let Report::Counted(counted) = report {
+                samples = Some(counted);
+            }
+            Ok(())
+        })?;
+        samples.context("the guest has sent no counts")
+    }
+
+    /// Logs what the guest's kernel does with packets at one point.
+    fn profile(&mut self, point: Point) -> Result<Profile> {
+        let logs = Window::ALL.map(|window| (window, self.directory.join(window.name())));
+        let outcome = self.profile_into(point, &logs);
+        for (_, file) in &logs {
+            // Hundreds of megabytes each; it is missing when the guest failed before it.
+            let _ = fs::remove_file(file);
+        }
+        outcome
+    }
+
+    fn profile_into(&mut self, point: Point, logs: &[(Window, PathBuf)]) -> Result<Profile> {
+        self.follow(&Order::Profile(point), |vm, report| {
+            let Report::Pause(window) = report else {
+                return Ok(());
+            };
+            match logs.iter().find(|(found, _)| Some(*found) == window) {
+                Some((_, file)) => vm.monitor.log_instructions(file)?,
+                None => vm.monitor.stop_log()?,
+            }
+            vm.order(&Order::Continue)
+        })?;
+        let symbols = fs::read_to_string(&self.symbols)
+            .with_context(|| format!("cannot read {}", self.symbols.display()))?;
+        let symbols = Symbols::parse(&symbols);
+        let [relayed, sunk] = logs else {
+            bail!("two windows are not two");
+        };
+        let relayed = middle_batch(&relayed.1, &symbols)?;
+        let sunk = middle_batch(&sunk.1, &symbols)?;
+        let file = self.directory.join(format!("{}.txt", point.path.name()));
+        let listing = profile::by_address(&relayed, &sunk, &symbols);
+        fs::write(&file, listing).with_context(|| format!("cannot write {}", file.display()))?;
+        let functions = profile::by_function(&relayed, &sunk, &symbols);
+        Ok(Profile { point, functions })
+    }
+
+    /// Gives an order and follows it to its end. Fails when the guest does, and when its kernel is
+    /// in trouble.
+    fn follow(
+        &mut self,
+        order: &Order,
+        mut on_report: impl FnMut(&mut Vm, Report) -> Result<()>,
+    ) -> Result<()> {
+        let mark = end_mark(NAME);
+        let mut verdict = None;
+        let mut marked = false;
+        self.vm.order(order)?;
+        while !marked || verdict.is_none() {
+            match self.vm.next(PATIENCE) {
+                Event::Console(line) if is_problem(&line) => {
+                    bail!("the kernel is in trouble: {line}")
+                }
+                Event::Console(line) => marked |= line.contains(&mark),
+                Event::Report(Report::Done { failure, .. }) => verdict = Some(failure),
+                Event::Report(report) => on_report(&mut self.vm, report)?,
+                Event::Ended => bail!("the guest stopped"),
+                Event::Silence => {
+                    bail!(
+                        "the guest hangs: nothing happened for {} s",
+                        PATIENCE.as_secs()
+                    )
+                }
+            }
+        }
+        match verdict.flatten() {
+            Some(failure) => bail!("{failure}"),
+            None => Ok(()),
         }
     }
-    match verdict.flatten() {
-        Some(failure) => bail!("{}: {failure}", describe(point)),
-        None => samples.with_context(|| format!("{}: no counts", describe(point))),
+
+    /// Stops the guest and returns the release of its kernel.
+    fn stop(self) -> Result<String> {
+        let kernel = self.vm.kernel.clone();
+        match self.vm.stop().iter().find(|line| is_problem(line)) {
+            Some(line) => bail!("the kernel is in trouble after the last packet: {line}"),
+            None => Ok(kernel),
+        }
     }
+}
+
+fn middle_batch(log: &FilePath, symbols: &Symbols) -> Result<Counts> {
+    let file = File::open(log).with_context(|| format!("cannot open {}", log.display()))?;
+    Ok(profile::middle(profile::batches(
+        BufReader::new(file),
+        symbols,
+    )?))
 }

@@ -22,6 +22,7 @@ pub mod guest;
 pub mod host;
 pub mod network;
 pub mod paths;
+pub mod profile;
 pub mod table;
 pub mod wire;
 
@@ -49,6 +50,33 @@ pub struct Point {
     /// Sessions that are set up, and flows the packets belong to.
     pub sessions: usize,
 }
+
+/// Packets whose instructions are logged for a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Window {
+    /// They go through the relay.
+    Relayed,
+    /// They are dropped at the relay's first device.
+    Sunk,
+}
+
+impl Window {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Relayed, Self::Sunk];
+
+    /// As files call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relayed => "relayed",
+            Self::Sunk => "sunk",
+        }
+    }
+}
+
+/// Where the guest leaves the addresses of its kernel's functions, for the host: a file in the
+/// directory they share.
+pub const SYMBOLS: &str = "qemu-tests/bench/symbols";
 
 /// What was counted at one point.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -58,15 +58,17 @@ impl Network {
         dropped(&self.callee, "wire")
     }
 
-    /// Drops packets where they enter the relay while something is done, and returns their number
-    /// beside the outcome.
-    pub fn with_entry_closed<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<(T, u64)> {
-        add_sink(&self.relay, "west")?;
-        let outcome = act()?;
+    /// Drops packets where they enter the relay, from now on.
+    pub fn close_entry(&self) -> Result<()> {
+        add_sink(&self.relay, "west")
+    }
+
+    /// Lets packets enter the relay again and returns how many were dropped.
+    pub fn open_entry(&self) -> Result<u64> {
         let packets = dropped(&self.relay, "west")?;
         self.relay
             .run("tc", &["qdisc", "del", "dev", "west", "clsact"])?;
-        Ok((outcome, packets))
+        Ok(packets)
     }
 }
 

@@ -2,12 +2,14 @@
 
 //! From counts to figures, and figures as a table.
 
+use std::cmp::Ordering;
 use std::fmt::Write;
 
 use serde::Serialize;
 
 use super::flows::Checksum;
 use super::paths::Path;
+use super::profile::Profile;
 use super::{BATCH, Point, Samples};
 
 /// What one packet costs at one point.
@@ -126,6 +128,47 @@ pub fn render(figures: &[Figure]) -> String {
     text
 }
 
+/// The profiles for people: a line for each function, a column for each path.
+pub fn render_profiles(profiles: &[Profile]) -> String {
+    let mut functions: Vec<_> = profiles
+        .iter()
+        .flat_map(|profile| profile.functions.keys())
+        .collect();
+    functions.sort_unstable();
+    functions.dedup();
+    let count = |profile: &Profile, function: &str| {
+        profile.functions.get(function).copied().unwrap_or_default()
+    };
+    // Those of the last path first, largest first.
+    functions.sort_by(|one, other| {
+        profiles
+            .iter()
+            .rev()
+            .map(|profile| count(profile, other).total_cmp(&count(profile, one)))
+            .find(|order| order.is_ne())
+            .unwrap_or(Ordering::Equal)
+    });
+    let mut text = String::new();
+    for profile in profiles {
+        push(&mut text, format_args!("{:>12}", profile.point.path.name()));
+    }
+    text.push_str("  function\n");
+    for function in functions {
+        for profile in profiles {
+            match count(profile, function) {
+                0.0 => push(&mut text, format_args!("{:>12}", "")),
+                some => push(&mut text, format_args!("{some:>12.2}")),
+            }
+        }
+        push(&mut text, format_args!("  {function}\n"));
+    }
+    for profile in profiles {
+        push(&mut text, format_args!("{:>12.2}", profile.instructions()));
+    }
+    text.push_str("  sum\n");
+    text
+}
+
 fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = text.write_fmt(more);
@@ -199,6 +242,35 @@ mod tests {
         let text = render(&figures);
         assert!(text.contains("2712.0   1.000"), "{text}");
         assert!(text.contains("1356.0   0.500"), "{text}");
+    }
+
+    #[test]
+    fn a_profile_says_what_each_function_costs_on_each_path() {
+        let profile = |path, functions: &[(&str, f64)]| Profile {
+            point: samples(path, vec![], vec![]).point,
+            functions: functions
+                .iter()
+                .map(|(name, count)| ((*name).to_owned(), *count))
+                .collect(),
+        };
+        let text = render_profiles(&[
+            profile(Path::Forward, &[("fib_lookup", 40.0), ("veth_xmit", 9.0)]),
+            profile(Path::Relay, &[("hook", 20.5), ("veth_xmit", 9.0)]),
+        ]);
+        let lines: Vec<Vec<_>> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                vec!["ip_forward", "lreproxy", "function"],
+                vec!["20.50", "hook"],
+                vec!["9.00", "9.00", "veth_xmit"],
+                vec!["40.00", "fib_lookup"],
+                vec!["49.00", "29.50", "sum"],
+            ]
+        );
     }
 
     #[test]

@@ -3,13 +3,13 @@
 //! Runs the tests the runner asks for, one after another.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::mount::{MsFlags, mount};
 
 use super::lab::Lab;
@@ -47,15 +47,31 @@ pub fn main() -> Result<()> {
             kernel: kernel.trim().to_owned(),
         },
     )?;
-    for line in BufReader::new(port).lines() {
-        let line = line.context("cannot read from the serial port")?;
-        match serde_json::from_str(&line).with_context(|| format!("unknown order: {line}"))? {
+    let mut orders = Orders(BufReader::new(port).lines());
+    while let Some(order) = orders.next()? {
+        match order {
             Order::Test(name) => run(&name, &reports)?,
             Order::Count(point) => count(point, &reports)?,
+            Order::Profile(point) => profile(point, &reports, &mut orders)?,
+            Order::Continue => {}
             Order::Stop => return Ok(()),
         }
     }
     Ok(())
+}
+
+/// What the runner says.
+struct Orders(Lines<BufReader<File>>);
+
+impl Orders {
+    /// The next order; none when there will be no more.
+    fn next(&mut self) -> Result<Option<Order>> {
+        let Some(line) = self.0.next() else {
+            return Ok(None);
+        };
+        let line = line.context("cannot read from the serial port")?;
+        serde_json::from_str(&line).with_context(|| format!("unknown order: {line}"))
+    }
 }
 
 fn run(name: &str, reports: &Arc<Mutex<File>>) -> Result<()> {
@@ -85,6 +101,21 @@ fn count(point: bench::Point, reports: &Arc<Mutex<File>>) -> Result<()> {
     run_marked(bench::NAME, reports, || {
         let samples = catch(|| bench::guest::measure(point))?;
         report(reports, &Report::Counted(samples))
+    })
+}
+
+/// Sends packets for a profile of one point, and waits for the runner before and after each window.
+fn profile(point: bench::Point, reports: &Arc<Mutex<File>>, orders: &mut Orders) -> Result<()> {
+    run_marked(bench::NAME, reports, || {
+        catch(|| {
+            bench::guest::profile(point, |window| {
+                report(reports, &Report::Pause(window))?;
+                match orders.next()? {
+                    Some(Order::Continue) => Ok(()),
+                    other => bail!("{other:?} instead of the order to continue"),
+                }
+            })
+        })
     })
 }
 

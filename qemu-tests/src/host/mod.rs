@@ -4,6 +4,7 @@
 
 pub mod console;
 pub mod image;
+pub mod monitor;
 mod runner;
 pub mod vm;
 

@@ -149,7 +149,7 @@ fn watch(vm: &mut Vm, test: &Test) -> Result<Outcome> {
             }) => {
                 verdict = Some((failure, seconds));
             }
-            Event::Report(Report::Ready { .. } | Report::Counted(_)) => {}
+            Event::Report(Report::Ready { .. } | Report::Counted(_) | Report::Pause(_)) => {}
             Event::Ended => break Some("the guest stopped".to_owned()),
             Event::Silence => {
                 break Some(format!(

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::image::Image;
+use super::monitor::Monitor;
 use crate::protocol::{Order, PORT, Report, send};
 
 /// How long a boot may take on a busy machine. An idle one needs about 6 s.
@@ -45,10 +46,11 @@ pub enum Event {
 
 /// A running guest. Dropping it kills it.
 pub struct Vm {
-    process: Child,
+    _process: Running,
     port: UnixStream,
     events: Receiver<Event>,
-    socket: PathBuf,
+    /// QEMU's own monitor.
+    pub monitor: Monitor,
     /// Release of its kernel.
     pub kernel: String,
     /// Time from QEMU's start until the guest was ready for its first test.
@@ -61,34 +63,37 @@ impl Vm {
     /// Boots a guest and waits until its agent is ready.
     pub fn boot(image: &Image, clock: Clock) -> Result<Self> {
         let began = Instant::now();
-        let socket = image.work().join(format!("port-{}", std::process::id()));
-        remove_socket(&socket)?;
-        let listener = UnixListener::bind(&socket)
-            .with_context(|| format!("cannot listen on {}", socket.display()))?;
-        let mut process = command(image, clock, &socket).spawn().context(
+        let socket =
+            |name| Socket::new(image.work().join(format!("{name}-{}", std::process::id())));
+        let (port, monitor) = (socket("port")?, socket("monitor")?);
+        let process = command(image, clock, &port.path, &monitor.path).spawn().context(
             "cannot start qemu-system-x86_64: run this through scripts/in-buildroot, or install qemu-system-x86",
         )?;
+        let mut process = Running(process);
         let (sender, events) = channel();
         let console = process
+            .0
             .stdout
             .take()
             .context("QEMU has no standard output")?;
         let errors = process
+            .0
             .stderr
             .take()
             .context("QEMU has no standard error")?;
         watch_console(console, sender.clone());
         watch_console(errors, sender.clone());
-        let port = accept(&listener, &mut process, &events)?;
+        let monitor = Monitor::new(monitor.accept(&mut process.0, &events)?)?;
+        let port = port.accept(&mut process.0, &events)?;
         watch_port(
             port.try_clone().context("cannot share the serial port")?,
             sender,
         );
         let mut vm = Self {
-            process,
+            _process: process,
             port,
             events,
-            socket,
+            monitor,
             kernel: String::new(),
             boot: Duration::ZERO,
             boot_console: Vec::new(),
@@ -153,16 +158,18 @@ impl Vm {
     }
 }
 
-impl Drop for Vm {
+/// QEMU's process. Dropping it kills it.
+struct Running(Child);
+
+impl Drop for Running {
     fn drop(&mut self) {
         // Both fail only when QEMU has ended already, which is what is wanted.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = remove_socket(&self.socket);
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
-fn command(image: &Image, clock: Clock, socket: &std::path::Path) -> Command {
+fn command(image: &Image, clock: Clock, port: &Path, monitor: &Path) -> Command {
     let mut qemu = Command::new("qemu-system-x86_64");
     match clock {
         Clock::Host => qemu
@@ -174,7 +181,9 @@ fn command(image: &Image, clock: Clock, socket: &std::path::Path) -> Command {
             .arg("max,la57=off,erms=off,fsrm=off,fsrs=off,fzrm=off,fsrc=off"),
     };
     qemu.args(["-m", "2048", "-nic", "none", "-display", "none"])
-        .args(["-no-reboot", "-monitor", "none", "-serial", "stdio"])
+        .args(["-no-reboot", "-serial", "stdio", "-chardev"])
+        .arg(format!("socket,id=monitor,path={}", monitor.display()))
+        .args(["-mon", "chardev=monitor,mode=control"])
         .arg("-kernel")
         .arg(&image.kernel)
         .arg("-initrd")
@@ -190,7 +199,7 @@ fn command(image: &Image, clock: Clock, socket: &std::path::Path) -> Command {
             image.share.display()
         ))
         .args(["-device", "virtio-serial-pci", "-chardev"])
-        .arg(format!("socket,id=port,path={}", socket.display()))
+        .arg(format!("socket,id=port,path={}", port.display()))
         .args([
             "-device",
             &format!("virtserialport,chardev=port,name={PORT}"),
@@ -208,36 +217,55 @@ fn command(image: &Image, clock: Clock, socket: &std::path::Path) -> Command {
     qemu
 }
 
-/// Waits for QEMU to connect to the serial port's socket, which it does while it starts.
-fn accept(
-    listener: &UnixListener,
-    process: &mut Child,
-    events: &Receiver<Event>,
-) -> Result<UnixStream> {
-    listener
-        .set_nonblocking(true)
-        .context("cannot poll the serial port's socket")?;
-    loop {
-        match listener.accept() {
-            Ok((port, _)) => {
-                port.set_nonblocking(false)
-                    .context("cannot use the serial port's socket")?;
-                return Ok(port);
+/// A socket QEMU connects to while it starts. Its file goes when this is dropped, connections stay.
+struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    fn new(path: PathBuf) -> Result<Self> {
+        remove_socket(&path)?;
+        let listener = UnixListener::bind(&path)
+            .with_context(|| format!("cannot listen on {}", path.display()))?;
+        listener
+            .set_nonblocking(true)
+            .context("cannot poll one of QEMU's sockets")?;
+        Ok(Self { listener, path })
+    }
+
+    /// Waits for the connection.
+    fn accept(&self, process: &mut Child, events: &Receiver<Event>) -> Result<UnixStream> {
+        loop {
+            match self.listener.accept() {
+                Ok((connection, _)) => {
+                    connection
+                        .set_nonblocking(false)
+                        .context("cannot use one of QEMU's sockets")?;
+                    return Ok(connection);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error).context("cannot accept QEMU's connection"),
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error).context("cannot accept QEMU's serial port"),
+            if let Some(status) = process.try_wait().context("cannot wait for QEMU")? {
+                let said: Vec<_> = events
+                    .try_iter()
+                    .filter_map(|event| match event {
+                        Event::Console(line) => Some(line),
+                        _ => None,
+                    })
+                    .collect();
+                bail!("QEMU ended with {status}: {}", said.join("\n"));
+            }
+            thread::sleep(Duration::from_millis(10));
         }
-        if let Some(status) = process.try_wait().context("cannot wait for QEMU")? {
-            let said: Vec<_> = events
-                .try_iter()
-                .filter_map(|event| match event {
-                    Event::Console(line) => Some(line),
-                    _ => None,
-                })
-                .collect();
-            bail!("QEMU ended with {status}: {}", said.join("\n"));
-        }
-        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // A file that stays behind is removed by the next guest that wants its name.
+        let _ = remove_socket(&self.path);
     }
 }
 
@@ -272,7 +300,7 @@ fn watch_port(port: UnixStream, events: Sender<Event>) {
     });
 }
 
-fn remove_socket(socket: &std::path::Path) -> Result<()> {
+fn remove_socket(socket: &Path) -> Result<()> {
     match fs::remove_file(socket) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", socket.display()))
