@@ -9,6 +9,7 @@
 //!
 //! [`Config`] is what the daemon works with: settings that were found to make sense together.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -17,7 +18,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Command, FromArgMatches, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 use ipnet::IpNet;
 use nix::unistd::{Gid, Group};
 use serde::{Deserialize, Serialize};
@@ -35,7 +37,8 @@ pub const DEFAULT_FILE: &str = "/etc/lreproxy/lrep-cl.toml";
 pub struct Settings {
     /// Sockets on which SIP servers are listened to: `udp:ADDRESS:PORT` (IPv6 addresses in
     /// brackets) or `unix:/PATH`. A UDP listener names one address, since the answers come from
-    /// it; 22333 is the port the SIP servers' modules use when told none.
+    /// it; 22333 is the port the SIP servers' modules use when told none. The systemd unit may
+    /// make unix sockets in /run/lreproxy.
     #[arg(
         long,
         value_name = "SOCKET",
@@ -81,7 +84,8 @@ pub struct Settings {
     #[arg(long, value_name = "ADVERTISED=LOCAL", value_delimiter = ',')]
     pub advertise: Vec<Mapping>,
 
-    /// First relay port. Even, 1024 at least.
+    /// First relay port. Even, 1024 at least. Each SIP server counts through the ports by itself:
+    /// when there are several, give the module of each a part of its own of this range.
     #[arg(long, value_name = "PORT", default_value_t = 20000)]
     pub start_port: u16,
 
@@ -141,39 +145,71 @@ impl Settings {
             if key == "help" || key == "version" {
                 return arg;
             }
-            arg.env(format!("LREP_{}", key.to_uppercase()))
+            arg.env(variable(&key))
         })
+    }
+
+    /// Every key, in the order of the documentation.
+    pub fn keys() -> Result<Vec<Key>, toml::ser::Error> {
+        let defaults = toml::Table::try_from(Self::default())?;
+        let command = Self::augment_args(Command::new("keys"));
+        let key = |arg: &clap::Arg| {
+            let name = arg.get_id().to_string();
+            let example = EXAMPLES.iter().find(|(key, _)| *key == name);
+            let help = arg.get_long_help().or(arg.get_help());
+            Key {
+                // Clap takes the last full stop away.
+                help: help.map(|help| format!("{help}.")).unwrap_or_default(),
+                default: defaults
+                    .get(&name)
+                    .filter(|_| example.is_none())
+                    .map(ToString::to_string),
+                example: example.map(|(_, value)| (*value).to_owned()),
+                name,
+            }
+        };
+        Ok(command.get_arguments().map(key).collect())
     }
 
     /// The documented file with every key at its default.
     pub fn example() -> Result<String, toml::ser::Error> {
-        let defaults = toml::Table::try_from(Self::default())?;
         let mut text = String::from(
             "# Configuration of lrep-cl, the controller of the lreproxy RTP relay.\n\
              # Every key is also a flag of `lrep-cl run` (start_port: --start-port) and an\n\
              # environment variable (LREP_START_PORT). Flags win over the environment, the\n\
              # environment over this file. Lines that begin with `#key` show defaults or examples.\n",
         );
-        for arg in Self::augment_args(Command::new("example")).get_arguments() {
-            let key = arg.get_id().as_str();
+        for key in Self::keys()? {
             text.push('\n');
-            let help = arg.get_long_help().or(arg.get_help());
-            // Clap takes the last full stop away.
-            let help = help.map(|help| format!("{help}.")).unwrap_or_default();
-            for line in textwrap::wrap(&help, 88) {
+            for line in textwrap::wrap(&key.help, 88) {
                 text.push_str(&format!("# {line}\n"));
             }
-            let example = EXAMPLES.iter().find(|(name, _)| *name == key);
-            let value = match (example, defaults.get(key)) {
-                (Some((_, example)), _) => (*example).to_owned(),
-                (None, Some(value)) => value.to_string(),
-                (None, None) => continue,
-            };
             // Without its own address no relay can work: the one key that must be filled in.
-            let comment = if key == "internal_ip" { "" } else { "#" };
-            text.push_str(&format!("{comment}{key} = {value}\n"));
+            let comment = if key.name == "internal_ip" { "" } else { "#" };
+            text.push_str(&format!("{comment}{} = {}\n", key.name, key.value()));
         }
         Ok(text)
+    }
+}
+
+/// What is to be said about one key.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Its name in the file.
+    pub name: String,
+    /// What it is for, in whole sentences.
+    pub help: String,
+    /// Its default in TOML, if it has one worth showing.
+    pub default: Option<String>,
+    /// An example in TOML of a key without default.
+    pub example: Option<String>,
+}
+
+impl Key {
+    /// What stands in the example file.
+    pub fn value(&self) -> &str {
+        let value = self.default.as_ref().or(self.example.as_ref());
+        value.map_or("", String::as_str)
     }
 }
 
@@ -181,8 +217,8 @@ impl Settings {
 /// environment say in `explicit` on top.
 ///
 /// `explicit` must hold no defaults: see [`without_defaults`].
-pub fn load(file: Option<&Path>, explicit: &clap::ArgMatches) -> Result<Config, ConfigError> {
-    let (source, mut settings) = match file {
+pub fn load(file: Option<&Path>, explicit: &ArgMatches) -> Result<Config, ConfigError> {
+    let (mut source, mut settings) = match file {
         Some(path) => read(path)?,
         None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
         None => (Source::default(), Settings::default()),
@@ -190,6 +226,13 @@ pub fn load(file: Option<&Path>, explicit: &clap::ArgMatches) -> Result<Config, 
     settings
         .update_from_arg_matches(explicit)
         .map_err(ConfigError::Flag)?;
+    for key in explicit.ids() {
+        let place = match explicit.value_source(key.as_str()) {
+            Some(ValueSource::EnvVariable) => variable(key.as_str()),
+            _ => flag(key.as_str()),
+        };
+        source.said.insert(key.to_string(), place);
+    }
     Config::new(&settings, &source)
 }
 
@@ -204,6 +247,16 @@ pub fn without_defaults(command: Command) -> Command {
     command.mut_args(|arg| arg.default_values(Vec::<clap::builder::OsStr>::new()))
 }
 
+/// The flag of a key: `--start-port` is that of `start_port`.
+pub fn flag(key: &str) -> String {
+    format!("--{}", key.replace('_', "-"))
+}
+
+/// The environment variable of a key: `LREP_START_PORT` is that of `start_port`.
+pub fn variable(key: &str) -> String {
+    format!("LREP_{}", key.to_uppercase())
+}
+
 fn read(path: &Path) -> Result<(Source, Settings), ConfigError> {
     let text = fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
         path: path.to_owned(),
@@ -216,20 +269,27 @@ fn read(path: &Path) -> Result<(Source, Settings), ConfigError> {
     let source = Source {
         path: Some(path.to_owned()),
         text,
+        said: HashMap::new(),
     };
     Ok((source, settings))
 }
 
-/// The file the settings came from, for telling where a value stands.
+/// Where the settings came from, for telling where a value stands.
 #[derive(Debug, Default)]
 struct Source {
+    /// The file, and what it holds.
     path: Option<PathBuf>,
     text: String,
+    /// The flags and variables, by key, that were used in place of the file.
+    said: HashMap<String, String>,
 }
 
 impl Source {
-    /// `FILE:LINE: ` of a key, or nothing when it does not stand in a file.
+    /// `FILE:LINE: KEY`, or the flag or the variable that gave the value.
     fn place(&self, key: &str) -> String {
+        if let Some(said) = self.said.get(key) {
+            return said.clone();
+        }
         let line = || {
             let table = toml::de::DeTable::parse(&self.text).ok()?;
             let (name, _) = table.get_ref().get_key_value(key)?;
@@ -237,9 +297,9 @@ impl Source {
             Some(before.matches('\n').count() + 1)
         };
         match (&self.path, line()) {
-            (Some(path), Some(line)) => format!("{}:{line}: ", path.display()),
-            (Some(path), None) => format!("{}: ", path.display()),
-            (None, _) => String::new(),
+            (Some(path), Some(line)) => format!("{}:{line}: {key}", path.display()),
+            (Some(path), None) => format!("{}: {key}", path.display()),
+            (None, _) => key.to_owned(),
         }
     }
 }
@@ -248,7 +308,11 @@ impl Source {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {error}", path = .path.display())]
+    #[error(
+        "cannot read the configuration {path}: {error} (`lrep-cl config example` prints one to \
+         begin with)",
+        path = .path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -256,7 +320,10 @@ pub enum ConfigError {
         error: io::Error,
     },
     /// The file is no TOML, or has an unknown key or a value of the wrong form.
-    #[error("bad configuration {path}: {error}", path = .path.display())]
+    #[error(
+        "bad configuration {path}: {text}\n`lrep-cl config example` describes every key",
+        path = .path.display(), text = .error.to_string().trim_end()
+    )]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -267,12 +334,10 @@ pub enum ConfigError {
     #[error("{0}")]
     Flag(clap::Error),
     /// A value is readable, but makes no sense.
-    #[error("bad configuration: {place}{key}: {problem}")]
+    #[error("bad configuration: {place}: {problem}")]
     Value {
-        /// File and line, if it stands in a file.
+        /// Where it stands: file, line and key, or a flag, or an environment variable.
         place: String,
-        /// The key.
-        key: &'static str,
         /// What is wrong and what is allowed.
         problem: String,
     },
@@ -310,7 +375,6 @@ impl Config {
         let bad = |key, problem: &str| {
             Err(ConfigError::Value {
                 place: source.place(key),
-                key,
                 problem: problem.to_owned(),
             })
         };
@@ -320,10 +384,24 @@ impl Config {
                 "no SIP server could ever ask: name at least one socket",
             );
         }
+        if let Some(twice) = repeated(&settings.listen) {
+            return bad("listen", &format!("{twice} is listed twice"));
+        }
+        let listens_on_udp = settings
+            .listen
+            .iter()
+            .any(|listen| matches!(listen, Listen::Udp(_)));
+        if listens_on_udp && settings.allow.is_empty() {
+            return bad(
+                "allow",
+                "no SIP server may ask over UDP: name at least one, or listen on unix sockets only",
+            );
+        }
         let Some(internal) = settings.internal_ip else {
             return bad(
                 "internal_ip",
-                "must be given: the IPv4 address of this host that parties send their media to",
+                "must be given, in the file, as --internal-ip or as LREP_INTERNAL_IP: the IPv4 \
+                 address of this host that parties send their media to",
             );
         };
         let external = settings.external_ip.unwrap_or(internal);
@@ -340,6 +418,17 @@ impl Config {
             return bad(
                 "advertise",
                 "the local address is not the address of a host",
+            );
+        }
+        let advertised: Vec<_> = settings
+            .advertise
+            .iter()
+            .map(|map| map.advertised)
+            .collect();
+        if let Some(twice) = repeated(&advertised) {
+            return bad(
+                "advertise",
+                &format!("{twice} stands for two local addresses"),
             );
         }
         if settings.start_port < 1024 || settings.start_port % 2 != 0 {
@@ -412,6 +501,11 @@ impl Config {
     }
 }
 
+/// The first element that has come before.
+fn repeated<T: PartialEq>(list: &[T]) -> Option<&T> {
+    (1..list.len()).find_map(|at| list[..at].contains(&list[at]).then_some(&list[at]))
+}
+
 fn is_host(address: Ipv4Addr) -> bool {
     !(address.is_unspecified() || address.is_multicast() || address.is_broadcast())
 }
@@ -434,7 +528,7 @@ impl FromStr for Listen {
                 return Ok(Self::Unix(path.into()));
             }
             return Err(format!(
-                "`{text}` has no absolute path, as unix:/run/lreproxy.sock has"
+                "`{text}` has no absolute path, as unix:/run/lreproxy/lrep-cl.sock has"
             ));
         }
         let address = text
@@ -445,10 +539,13 @@ impl FromStr for Listen {
                 "`{text}` names no address: give the one the SIP servers use, since the answers \
                  come from it"
             )),
+            Some(address) if address.port() == 0 => Err(format!(
+                "`{text}` names no port: SIP servers use 22333 when told none"
+            )),
             Some(address) => Ok(Self::Udp(address)),
             None => Err(format!(
                 "`{text}` is no socket: allowed are udp:127.0.0.1:22333, udp:[::1]:22333 and \
-                 unix:/run/lreproxy.sock"
+                 unix:/run/lreproxy/lrep-cl.sock"
             )),
         }
     }
@@ -548,6 +645,7 @@ mod tests {
         let source = Source {
             path: Some("test.toml".into()),
             text: text.to_owned(),
+            said: HashMap::new(),
         };
         let settings = toml::from_str(text).map_err(|error| ConfigError::Syntax {
             path: "test.toml".into(),
@@ -560,7 +658,7 @@ mod tests {
         parse(text).expect_err("bad").to_string()
     }
 
-    fn explicit(flags: &[&str]) -> clap::ArgMatches {
+    fn explicit(flags: &[&str]) -> ArgMatches {
         let command = Settings::augment_args(Command::new("test"));
         without_defaults(command).get_matches_from([&["test"], flags].concat())
     }
@@ -617,6 +715,7 @@ mod tests {
         let cases = [
             ("listen = [\"tcp:1.2.3.4:5\"]", "udp:127.0.0.1:22333"),
             ("listen = [\"udp:0.0.0.0:22333\"]", "names no address"),
+            ("listen = [\"udp:127.0.0.1:0\"]", "names no port"),
             ("listen = [\"unix:relative\"]", "absolute path"),
             ("allow = [\"nowhere\"]", "192.0.2.0/24"),
             ("unix_mode = \"999\"", "octal"),
@@ -664,6 +763,15 @@ mod tests {
             ),
             ("idle_timeout = 100000", "test.toml:2: idle_timeout:"),
             ("listen = []", "test.toml:2: listen:"),
+            (
+                "listen = [\"unix:/a\", \"unix:/b\", \"unix:/a\"]",
+                "test.toml:2: listen: unix:/a is listed twice",
+            ),
+            ("allow = []", "test.toml:2: allow: no SIP server may ask"),
+            (
+                "advertise = [\"192.0.2.1=10.0.0.5\", \"192.0.2.1=10.0.0.6\"]",
+                "test.toml:2: advertise: 192.0.2.1 stands for two",
+            ),
             ("external_ip = \"0.0.0.0\"", "test.toml:2: external_ip:"),
             ("unix_group = \"no-such-group\"", "test.toml:2: unix_group:"),
         ];

@@ -21,7 +21,7 @@ enum Verb {
     /// Check a file: keys, values, and whether they make sense together
     Check {
         /// The file
-        #[arg(default_value = DEFAULT_FILE)]
+        #[arg(default_value = DEFAULT_FILE, env = "LREP_CONFIG")]
         file: PathBuf,
     },
     /// Print a file with every key, its description and its default
@@ -29,19 +29,15 @@ enum Verb {
 }
 
 impl Config {
-    /// Checks or prints.
-    pub fn run(&self) -> Result<(), Failure> {
+    /// Checks a file, or tells the example.
+    pub fn run(&self) -> Result<String, Failure> {
         match &self.verb {
             Verb::Check { file } => {
                 check(file)?;
-                println!("{}: good", file.display());
+                Ok(format!("{}: good\n", file.display()))
             }
-            Verb::Example => {
-                let example = Settings::example()
-                    .map_err(|error| Failure::usage(format_args!("cannot print: {error}")))?;
-                print!("{example}");
-            }
+            Verb::Example => Settings::example()
+                .map_err(|error| Failure::internal(format_args!("cannot print it: {error}"))),
         }
-        Ok(())
     }
 }

@@ -3,27 +3,37 @@
 //! Exit codes, those of `sysexits.h`.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
 use crate::server::StartError;
 use crate::tsl;
 
+/// The exit codes and their meanings.
+pub const CODES: [(u8, &str); 12] = [
+    (0, "done"),
+    (
+        1,
+        "the kernel refused the command, or there is no such session",
+    ),
+    (64, "wrong usage of the command line"),
+    (68, "a relay address is no address of this host"),
+    (69, "the kernel module is not loaded"),
+    (70, "a fault of the program itself"),
+    (71, "the system refused something else"),
+    (73, "a listener cannot be opened"),
+    (75, "sessions stand in the way of a new configuration"),
+    (76, "the kernel module is of another protocol version"),
+    (77, "permission is missing"),
+    (78, "the configuration is bad"),
+];
+
 /// The exit codes, for the help text.
-pub const HELP: &str = "\
-Exit codes:
-   0  done
-   1  the kernel refused the command, or there is no such session
-  64  wrong usage of the command line
-  68  a relay address is no address of this host
-  69  the kernel module is not loaded
-  71  the system refused something else
-  73  a listener cannot be opened
-  75  sessions stand in the way of a new configuration
-  76  the kernel module is of another protocol version
-  77  permission is missing
-  78  the configuration is bad";
+pub fn help() -> String {
+    let lines = CODES.map(|(code, meaning)| format!("  {code:>2}  {meaning}"));
+    format!("Exit codes:\n{}", lines.join("\n"))
+}
 
 /// Why the program ends without success.
 #[derive(Debug)]
@@ -50,6 +60,11 @@ impl Failure {
         Self::because(1, text)
     }
 
+    /// This should not have happened.
+    pub fn internal(text: impl fmt::Display) -> Self {
+        Self::because(70, text)
+    }
+
     /// The system refused something.
     pub fn system(what: &str, error: &io::Error) -> Self {
         Self::because(71, format_args!("{what}: {error}"))
@@ -71,7 +86,8 @@ impl Failure {
                 ExitCode::from(if error.use_stderr() { 64 } else { 0 })
             }
             Self::Because { code, text } => {
-                eprintln!("lrep-cl: {text}");
+                // As above.
+                let _ = writeln!(io::stderr(), "lrep-cl: {text}");
                 ExitCode::from(code)
             }
         }

@@ -5,6 +5,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
+use serde_json::json;
 
 use super::block_on;
 use super::exit::Failure;
@@ -22,17 +23,21 @@ pub struct Flush {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+
+    /// Print JSON instead of text
+    #[arg(long)]
+    json: bool,
 }
 
 impl Flush {
-    /// Asks, and ends them.
-    pub fn run(&self) -> Result<(), Failure> {
+    /// Asks, ends them, and tells how many.
+    pub fn run(&self) -> Result<String, Failure> {
         if !self.yes && !io::stdin().is_terminal() {
             return Err(Failure::usage(
                 "flush ends living calls and nobody is there to ask: add --yes",
             ));
         }
-        block_on(async {
+        let ended = block_on(async {
             let kernel = Kernel::connect().await?;
             if !self.yes {
                 let sessions = kernel.session_dump().await?;
@@ -41,21 +46,26 @@ impl Flush {
                     .filter(|session| self.owner.is_none_or(|owner| session.owner == owner))
                     .count();
                 if !confirmed(count)? {
-                    println!("nothing ended");
-                    return Ok(());
+                    return Ok(0);
                 }
             }
-            let ended = kernel.session_flush(self.owner).await?;
-            println!("ended {} sessions", format::number(ended));
-            Ok(())
+            Ok(kernel.session_flush(self.owner).await?)
+        })?;
+        Ok(if self.json {
+            format!("{}\n", json!({ "ended": ended }))
+        } else {
+            format!("ended {} sessions\n", format::number(ended))
         })
     }
 }
 
 fn confirmed(count: usize) -> Result<bool, Failure> {
     let terminal = |error| Failure::system("cannot ask", &error);
-    print!("End {count} sessions, silencing their calls? [y/N] ");
-    io::stdout().flush().map_err(terminal)?;
+    write!(
+        io::stderr(),
+        "End {count} sessions, silencing their calls? [y/N] "
+    )
+    .map_err(terminal)?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(terminal)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

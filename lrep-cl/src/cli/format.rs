@@ -63,12 +63,13 @@ pub fn drops(counters: &Counters) -> String {
     drops.collect::<Vec<_>>().join(", ")
 }
 
-/// An aligned table without lines; the columns named in `right` hold numbers.
+/// An aligned table without lines; the columns named in `right` hold numbers. Lines end without
+/// spaces.
 pub fn table(
     header: &[&str],
     right: &[&str],
     rows: impl IntoIterator<Item = Vec<String>>,
-) -> Table {
+) -> String {
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
@@ -82,12 +83,7 @@ pub fn table(
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table
-}
-
-/// Prints a table without the spaces at the ends of its lines.
-pub fn print(table: &Table) {
-    println!("{}", table.trim_fmt());
+    table.trim_fmt()
 }
 
 #[cfg(test)]

@@ -12,11 +12,14 @@ mod show;
 mod stats;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Settings, without_defaults};
+use crate::config::{Settings, variable, without_defaults};
+pub use exit::CODES;
 use exit::Failure;
 
 /// Controls the lreproxy RTP relay in the Linux kernel.
@@ -24,7 +27,7 @@ use exit::Failure;
 /// `lrep-cl run` is the daemon that SIP servers ask for relays. The other verbs talk to the
 /// kernel themselves and work without the daemon.
 #[derive(Debug, Parser)]
-#[command(name = "lrep-cl", version, after_help = exit::HELP, max_term_width = 100)]
+#[command(name = "lrep-cl", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -43,20 +46,25 @@ enum Verb {
 /// Runs the program and tells its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    match dispatch(&args) {
+    match dispatch(&args).and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
 
-fn command() -> Command {
-    Cli::command().mut_subcommand("run", Settings::flags)
+/// The command line, with all its verbs and flags.
+pub fn command() -> Command {
+    Cli::command()
+        .after_help(exit::help())
+        .mut_subcommand("run", Settings::flags)
 }
 
-fn dispatch(args: &[OsString]) -> Result<(), Failure> {
+/// Does what the command line says; the text is what is to be printed.
+fn dispatch(args: &[OsString]) -> Result<String, Failure> {
     let cli = command()
         .try_get_matches_from(args)
-        .and_then(|matches| Cli::from_arg_matches(&matches))?;
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| name_variable(error, args))?;
     match cli.verb {
         Verb::Run(run) => {
             // Read once more without defaults, to tell what was said from what was not.
@@ -64,12 +72,46 @@ fn dispatch(args: &[OsString]) -> Result<(), Failure> {
                 .mut_subcommand("run", without_defaults)
                 .try_get_matches_from(args)?;
             run.run(explicit.subcommand_matches("run").unwrap_or(&explicit))
+                .map(|()| String::new())
         }
         Verb::Sessions(sessions) => sessions.run(),
         Verb::Show(show) => show.run(),
         Verb::Stats(stats) => stats.run(),
         Verb::Flush(flush) => flush.run(),
         Verb::Config(config) => config.run(),
+    }
+}
+
+/// Clap names the flag of a bad value; says so when it came from the environment.
+fn name_variable(mut error: clap::Error, args: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    // `--start-port <PORT>`
+    let flag = flag.split(' ').next().unwrap_or_default();
+    let is_given = |arg: &OsString| arg.to_string_lossy().split('=').next() == Some(flag);
+    let Some(key) = flag.strip_prefix("--") else {
+        return error;
+    };
+    let variable = variable(&key.replace('-', "_"));
+    if std::env::var_os(&variable).is_some() && !args.iter().any(is_given) {
+        let tip = format!("the value is that of the environment variable {variable}");
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+    }
+    error
+}
+
+/// Prints what a verb has to tell. That nobody reads it to its end is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::system("cannot print", &error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -27,23 +27,23 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Prints the table.
-    pub fn run(&self) -> Result<(), Failure> {
+    /// Tells the table.
+    pub fn run(&self) -> Result<String, Failure> {
         let mut sessions = block_on(async { Ok(Kernel::connect().await?.session_dump().await?) })?;
         sessions.retain(|session| self.owner.is_none_or(|owner| session.owner == owner));
-        if self.json {
-            println!("{}", Value::from_iter(sessions.iter().map(to_json)));
+        Ok(if self.json {
+            format!("{}\n", Value::from_iter(sessions.iter().map(to_json)))
         } else if sessions.is_empty() {
-            println!("no sessions");
+            "no sessions\n".to_owned()
         } else {
             let header = [
                 "ID", "CALL-ID", "OFFERER", "AT", "ANSWERER", "AT", "PACKETS", "BYTES", "AGE",
                 "IDLE", "TIMEOUT",
             ];
             let right = ["ID", "PACKETS", "BYTES", "AGE", "IDLE", "TIMEOUT"];
-            format::print(&format::table(&header, &right, sessions.iter().map(row)));
-        }
-        Ok(())
+            let table = format::table(&header, &right, sessions.iter().map(row));
+            format!("{table}\n")
+        })
     }
 }
 

@@ -25,8 +25,8 @@ pub struct Show {
 }
 
 impl Show {
-    /// Prints the session.
-    pub fn run(&self) -> Result<(), Failure> {
+    /// Tells the session.
+    pub fn run(&self) -> Result<String, Failure> {
         let session = block_on(async {
             let kernel = Kernel::connect().await?;
             kernel.session_get(self.id).await.map_err(|error| {
@@ -37,26 +37,15 @@ impl Show {
                 }
             })
         })?;
-        if self.json {
-            println!("{}", to_json(&session));
+        Ok(if self.json {
+            format!("{}\n", to_json(&session))
         } else {
-            print(&session);
-        }
-        Ok(())
+            text(&session)
+        })
     }
 }
 
-fn print(session: &SessionState) {
-    println!("session {}", session.id);
-    println!("  call-id  {}", CallId(&session.label));
-    println!("  owner    {}", session.owner);
-    println!("  age      {}", format::duration(session.age_ms));
-    println!(
-        "  idle     {}, ends after {}",
-        format::duration(session.idle_ms),
-        format::duration(session.timeout_ms.into())
-    );
-    println!();
+fn text(session: &SessionState) -> String {
     let rows = session.streams.iter().flat_map(|state| {
         let stream = &state.stream;
         let row = |from: &Endpoint, to: &Endpoint, counters: &Counters| {
@@ -86,5 +75,14 @@ fn print(session: &SessionState) {
         "BYTES",
         "DROPPED",
     ];
-    format::print(&format::table(&header, &["PACKETS", "BYTES"], rows));
+    format!(
+        "session {}\n  call-id  {}\n  owner    {}\n  age      {}\n  idle     {}, ends after {}\n\n{}\n",
+        session.id,
+        CallId(&session.label),
+        session.owner,
+        format::duration(session.age_ms),
+        format::duration(session.idle_ms),
+        format::duration(session.timeout_ms.into()),
+        format::table(&header, &["PACKETS", "BYTES"], rows),
+    )
 }
