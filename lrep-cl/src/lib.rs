@@ -18,6 +18,7 @@ pub mod alarm;
 pub mod call;
 pub mod cli;
 pub mod config;
+pub mod documents;
 pub mod frontend;
 pub mod installer;
 pub mod intent;
