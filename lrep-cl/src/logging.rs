@@ -1,18 +1,38 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! What the daemon writes to standard error.
+//!
+//! Lines are written by a thread of their own: a reader that does not read, as the journal may
+//! be for seconds on a busy disk, must not keep SIP servers waiting. When too many lines wait, new
+//! ones are left out.
 
 use std::fmt;
+use std::io::Write;
 
-use tracing::Span;
+use tracing::{Span, Subscriber};
+use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{LogFormat, LogLevel};
 
-/// Begins to log to standard error.
-pub fn start(level: LogLevel, format: LogFormat) {
+/// Begins to log to standard error. What has been logged by then is written when the guard is
+/// dropped.
+pub fn start(level: LogLevel, format: LogFormat) -> WorkerGuard {
+    let (subscriber, guard) = subscriber(level, format, std::io::stderr());
+    // Fails only when something logs already, which then goes on.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    guard
+}
+
+/// Writes log lines to `to`, as [`start`] does.
+pub fn subscriber(
+    level: LogLevel,
+    format: LogFormat,
+    to: impl Write + Send + 'static,
+) -> (Box<dyn Subscriber + Send + Sync>, WorkerGuard) {
+    let (writer, guard) = NonBlocking::new(to);
     let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_max_level(match level {
             LogLevel::Error => LevelFilter::ERROR,
             LogLevel::Warn => LevelFilter::WARN,
@@ -20,10 +40,11 @@ pub fn start(level: LogLevel, format: LogFormat) {
             LogLevel::Debug => LevelFilter::DEBUG,
             LogLevel::Trace => LevelFilter::TRACE,
         });
-    match format {
-        LogFormat::Text => builder.with_target(false).with_ansi(false).init(),
-        LogFormat::Json => builder.json().init(),
-    }
+    let subscriber: Box<dyn Subscriber + Send + Sync> = match format {
+        LogFormat::Text => Box::new(builder.with_target(false).with_ansi(false).finish()),
+        LogFormat::Json => Box::new(builder.json().finish()),
+    };
+    (subscriber, guard)
 }
 
 /// The span that everything about one call is logged in.

@@ -36,7 +36,7 @@ impl Run {
     /// Runs the daemon; `explicit` is what was said on the command line and in the environment.
     pub fn run(self, explicit: &ArgMatches) -> Result<(), Failure> {
         let config = config::load(self.config.as_deref(), explicit)?;
-        logging::start(config.log_level, config.log_format);
+        let _guard = logging::start(config.log_level, config.log_format);
         block_on(serve(config))
     }
 }
