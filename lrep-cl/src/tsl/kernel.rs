@@ -60,14 +60,7 @@ impl Kernel {
             handle,
             _connection: connection,
         };
-        let config = kernel.config_get().await?;
-        if config.protocol_version != PROTOCOL_VERSION {
-            return Err(Error::VersionDiffers {
-                module: config.module_version,
-                theirs: config.protocol_version,
-                ours: PROTOCOL_VERSION,
-            });
-        }
+        check_version(kernel.config_get().await?)?;
         Ok(kernel)
     }
 
@@ -236,6 +229,18 @@ fn netlink_thread() -> io::Result<runtime::Handle> {
     Ok(handle)
 }
 
+/// Refuses a module that speaks another version of the protocol, older or newer.
+fn check_version(config: Config) -> Result<()> {
+    if config.protocol_version == PROTOCOL_VERSION {
+        return Ok(());
+    }
+    Err(Error::VersionDiffers {
+        module: config.module_version,
+        theirs: config.protocol_version,
+        ours: PROTOCOL_VERSION,
+    })
+}
+
 fn session(answer: Answer) -> Option<SessionState> {
     match answer {
         Answer::Session(session) => Some(session),
@@ -297,4 +302,33 @@ fn of_io(error: io::Error) -> Error {
 
 fn channel(error: impl std::fmt::Display) -> Error {
     Error::Channel(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_of_another_protocol_version_is_refused_with_both_versions_and_a_cure() {
+        let module = |protocol_version| Config {
+            protocol_version,
+            module_version: "9.8.7".to_owned(),
+            ports: None,
+            local_addresses: Vec::new(),
+        };
+        assert_eq!(check_version(module(PROTOCOL_VERSION)), Ok(()));
+        for theirs in [PROTOCOL_VERSION - 1, PROTOCOL_VERSION + 1] {
+            let text = check_version(module(theirs))
+                .expect_err("another version")
+                .to_string();
+            for part in [
+                "version 9.8.7",
+                &format!("protocol version {theirs}"),
+                &format!("this program version {PROTOCOL_VERSION}"),
+                "install module and lrep-cl of the same release",
+            ] {
+                assert!(text.contains(part), "{text}");
+            }
+        }
+    }
 }
