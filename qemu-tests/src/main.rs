@@ -38,7 +38,7 @@ enum Verb {
     /// Count the instructions a relayed packet costs, beside plain forwarding.
     Bench {
         /// Numbers of sessions to count with.
-        #[arg(long, value_delimiter = ',', default_values_t = [1, 1_000, 10_000])]
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 1_000, 10_000, 50_000])]
         sessions: Vec<usize>,
     },
     /// Take the runner's orders (the guest's first process starts this).

@@ -28,9 +28,8 @@ const WINDOW: usize = 5;
 /// Counts at one point, in a network of its own.
 pub fn measure(point: Point) -> Result<Samples> {
     let mut set_up = SetUp::new(point)?;
-    let packets = FEWEST_PACKETS.max(point.sessions);
-    let relayed = set_up.relay(packets)?;
-    let sunk = set_up.sink(|set_up| set_up.send(packets))?;
+    let relayed = set_up.relay(FEWEST_PACKETS.max(point.sessions))?;
+    let sunk = set_up.sink(|set_up| set_up.send(FEWEST_PACKETS))?;
     Ok(Samples {
         point,
         relayed,
@@ -68,7 +67,8 @@ impl SetUp {
             sender,
             traffic: Traffic { point, sent: 0 },
         };
-        // The first packets of a flow look routes up and allocate.
+        // The first packets of a flow look routes up and allocate, and a flow table takes a flow
+        // on with its second packet.
         set_up.relay(2 * point.sessions)?;
         set_up.compare()?;
         Ok(set_up)

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
 use super::flows::Checksum;
+use super::goals::{self, Goal};
 use super::paths::Path;
 use super::profile::{self, Counts, Profile, Symbols};
 use super::table::{self, Figure, cost, thousands};
@@ -30,6 +31,7 @@ struct Results<'a> {
     kernel: &'a str,
     unit: &'static str,
     figures: &'a [Figure],
+    goals: &'a [Goal],
     profiles: &'a [Profile],
 }
 
@@ -46,6 +48,9 @@ pub fn run(sessions: &[usize]) -> Result<ExitCode> {
             println!("{:.1}", cost(&one));
             samples.push(one);
         }
+        if !Path::PROFILED.contains(&path) {
+            continue;
+        }
         let point = Point {
             path,
             checksum: Checksum::Full,
@@ -60,21 +65,24 @@ pub fn run(sessions: &[usize]) -> Result<ExitCode> {
         println!("{:.1} of {counted:.1}", profile.instructions());
         ensure!(
             profile.adds_up_to(counted),
-            "the profile has not the instructions that were counted: too many batches of it were \
+            "the profile has not the instructions that were counted: all its batches were \
              interrupted; start again"
         );
         profiles.push(profile);
     }
     let kernel = bench.stop()?;
     let figures = table::figures(&samples);
+    let goals = goals::goals(&figures);
     println!("\n{}", table::render(&figures));
     println!("instr: guest instructions per packet; ratio: as a multiple of ip_forward\n");
+    println!("{}", table::render_goals(&goals));
     println!("{}", table::render_profiles(&profiles));
     let file = image.share.join("bench.json");
     let results = Results {
         kernel: &kernel,
         unit: "guest instructions per packet",
         figures: &figures,
+        goals: &goals,
         profiles: &profiles,
     };
     let json = serde_json::to_string_pretty(&results).context("cannot encode the figures")?;
@@ -183,8 +191,8 @@ impl Bench {
         let [relayed, sunk] = logs else {
             bail!("two windows are not two");
         };
-        let relayed = middle_batch(&relayed.1, &symbols)?;
-        let sunk = middle_batch(&sunk.1, &symbols)?;
+        let relayed = calmest_batch(&relayed.1, &symbols)?;
+        let sunk = calmest_batch(&sunk.1, &symbols)?;
         let file = self.directory.join(format!("{}.txt", point.path.name()));
         let listing = profile::by_address(&relayed, &sunk, &symbols);
         fs::write(&file, listing).with_context(|| format!("cannot write {}", file.display()))?;
@@ -236,9 +244,9 @@ impl Bench {
     }
 }
 
-fn middle_batch(log: &FilePath, symbols: &Symbols) -> Result<Counts> {
+fn calmest_batch(log: &FilePath, symbols: &Symbols) -> Result<Counts> {
     let file = File::open(log).with_context(|| format!("cannot open {}", log.display()))?;
-    Ok(profile::middle(profile::batches(
+    Ok(profile::calmest(profile::batches(
         BufReader::new(file),
         symbols,
     )?))

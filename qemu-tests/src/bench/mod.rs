@@ -18,6 +18,7 @@
 //! [`Clock::Instructions`]: crate::host::vm::Clock::Instructions
 
 pub mod flows;
+pub mod goals;
 pub mod guest;
 pub mod host;
 pub mod network;

@@ -3,13 +3,15 @@
 //! The network a point is counted in: the one of the tests, without captures, which would be paid
 //! for by the packets.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::flows::Link;
 use crate::guest::netns::Namespace;
 use crate::guest::raw::hardware_address;
-use crate::guest::topology::{CALLEE, namespaces};
+use crate::guest::topology::{CALLEE, CALLER, namespaces};
 
 /// Three namespaces in a row. What arrives at the last one is counted and dropped.
 pub struct Network {
@@ -37,12 +39,12 @@ impl Network {
             from: hardware_address(&relay, "east")?,
             to: hardware_address(&callee, "wire")?,
         };
-        // What arrives there is dropped, answers about addresses included.
-        let [a, b, c, d, e, f] = exit.to;
-        relay.ip(&format!(
-            "neighbour add {CALLEE} lladdr {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} \
-             dev east nud permanent\n"
-        ))?;
+        // Neither party answers questions: one only sends, the other drops all that arrives.
+        relay.ip(&[
+            neighbour(CALLER, entry.from, "west"),
+            neighbour(CALLEE, exit.to, "east"),
+        ]
+        .concat())?;
         add_sink(&callee, "wire")?;
         Ok(Self {
             caller,
@@ -70,6 +72,15 @@ impl Network {
             .run("tc", &["qdisc", "del", "dev", "west", "clsact"])?;
         Ok(packets)
     }
+}
+
+/// The command of ip(8) that tells a namespace the hardware address of a neighbour.
+fn neighbour(address: Ipv4Addr, hardware: [u8; 6], device: &str) -> String {
+    let [a, b, c, d, e, f] = hardware;
+    format!(
+        "neighbour add {address} lladdr {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} \
+         dev {device} nud permanent\n"
+    )
 }
 
 /// Drops everything that arrives at a device, before the network layer sees it.

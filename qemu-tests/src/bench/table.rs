@@ -8,6 +8,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::flows::Checksum;
+use super::goals::Goal;
 use super::paths::Path;
 use super::profile::Profile;
 use super::{BATCH, Point, Samples};
@@ -38,7 +39,7 @@ pub fn figures(samples: &[Samples]) -> Vec<Figure> {
             let forwarding = samples.iter().find(|other| {
                 other.point
                     == Point {
-                        path: Path::Forward,
+                        path: Path::IpForward,
                         ..one.point
                     }
             });
@@ -86,13 +87,13 @@ pub fn render(figures: &[Figure]) -> String {
             rows.push(row);
         }
     }
-    let mut text = format!("{:<14}{:<10}", "", "sessions");
+    let mut text = format!("{:<28}{:<10}", "", "sessions");
     for sessions in &columns {
         push(&mut text, format_args!("{:>18}", thousands(*sessions)));
     }
     push(
         &mut text,
-        format_args!("\n{:<14}{:<10}", "path", "checksum"),
+        format_args!("\n{:<28}{:<10}", "path", "checksum"),
     );
     for _ in &columns {
         push(&mut text, format_args!("{:>10}{:>8}", "instr", "ratio"));
@@ -101,7 +102,7 @@ pub fn render(figures: &[Figure]) -> String {
     for (path, checksum) in rows {
         push(
             &mut text,
-            format_args!("{:<14}{:<10}", path.name(), checksum.name()),
+            format_args!("{:<28}{:<10}", path.name(), checksum.name()),
         );
         for &sessions in &columns {
             let point = Point {
@@ -124,6 +125,29 @@ pub fn render(figures: &[Figure]) -> String {
             );
         }
         text.push('\n');
+    }
+    text
+}
+
+/// The goals for people, a line for each.
+pub fn render_goals(goals: &[Goal]) -> String {
+    let mut text = format!("{:<42}{:>8}{:>9}\n", "goal", "at most", "worst");
+    for goal in goals {
+        let worst = goal.worst.map(|worst| format!("{worst:.3}"));
+        let verdict = match goal.is_reached() {
+            Some(true) => "reached",
+            Some(false) => "NOT REACHED",
+            None => "not counted",
+        };
+        push(
+            &mut text,
+            format_args!(
+                "{:<42}{:>8}{:>9}  {verdict}\n",
+                goal.what,
+                goal.at_most,
+                worst.unwrap_or_default()
+            ),
+        );
     }
     text
 }
@@ -208,8 +232,12 @@ mod tests {
     fn a_figure_is_what_the_relay_adds_to_the_sender() {
         let batch = BATCH as u64;
         let found = figures(&[
-            samples(Path::Forward, vec![5000 * batch; 3], vec![2000 * batch; 3]),
-            samples(Path::Relay, vec![3500 * batch; 3], vec![2000 * batch; 3]),
+            samples(
+                Path::IpForward,
+                vec![5000 * batch; 3],
+                vec![2000 * batch; 3],
+            ),
+            samples(Path::Lreproxy, vec![3500 * batch; 3], vec![2000 * batch; 3]),
         ]);
         assert_eq!(found[0].instructions, 3000.0);
         assert_eq!(found[0].of_ip_forward, Some(1.0));
@@ -221,7 +249,7 @@ mod tests {
     #[test]
     fn interrupted_batches_do_not_change_a_figure() {
         let batch = BATCH as u64;
-        let calm = samples(Path::Relay, vec![300 * batch; 5], vec![100 * batch; 5]);
+        let calm = samples(Path::Lreproxy, vec![300 * batch; 5], vec![100 * batch; 5]);
         let mut interrupted = calm.clone();
         interrupted.relayed[1] += 20_000;
         interrupted.sunk[4] += 20_000;
@@ -230,14 +258,14 @@ mod tests {
 
     #[test]
     fn no_counts_are_no_cost_and_no_panic() {
-        assert_eq!(cost(&samples(Path::Relay, vec![], vec![])), 0.0);
+        assert_eq!(cost(&samples(Path::Lreproxy, vec![], vec![])), 0.0);
     }
 
     #[test]
     fn the_table_has_every_figure_once() {
         let figures = figures(&[
-            samples(Path::Forward, vec![64 * 2712], vec![0]),
-            samples(Path::Relay, vec![64 * 1356], vec![0]),
+            samples(Path::IpForward, vec![64 * 2712], vec![0]),
+            samples(Path::Lreproxy, vec![64 * 1356], vec![0]),
         ]);
         let text = render(&figures);
         assert!(text.contains("2712.0   1.000"), "{text}");
@@ -254,8 +282,8 @@ mod tests {
                 .collect(),
         };
         let text = render_profiles(&[
-            profile(Path::Forward, &[("fib_lookup", 40.0), ("veth_xmit", 9.0)]),
-            profile(Path::Relay, &[("hook", 20.5), ("veth_xmit", 9.0)]),
+            profile(Path::IpForward, &[("fib_lookup", 40.0), ("veth_xmit", 9.0)]),
+            profile(Path::Lreproxy, &[("hook", 20.5), ("veth_xmit", 9.0)]),
         ]);
         let lines: Vec<Vec<_>> = text
             .lines()
