@@ -18,9 +18,10 @@ use super::profile::{self, Counts, Profile, Symbols};
 use super::table::{self, Figure, cost, thousands};
 use super::{NAME, Point, SYMBOLS, Samples, Window};
 use crate::host::console::is_problem;
+use crate::host::follow::follow;
 use crate::host::image::Image;
-use crate::host::vm::{Clock, Event, Vm};
-use crate::protocol::{Order, Report, end_mark};
+use crate::host::vm::{Clock, Vm};
+use crate::protocol::{Order, Report};
 
 /// A guest that says nothing for this long hangs. The longest point takes a tenth of it.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -205,33 +206,9 @@ impl Bench {
     fn follow(
         &mut self,
         order: &Order,
-        mut on_report: impl FnMut(&mut Vm, Report) -> Result<()>,
+        on_report: impl FnMut(&mut Vm, Report) -> Result<()>,
     ) -> Result<()> {
-        let mark = end_mark(NAME);
-        let mut verdict = None;
-        let mut marked = false;
-        self.vm.order(order)?;
-        while !marked || verdict.is_none() {
-            match self.vm.next(PATIENCE) {
-                Event::Console(line) if is_problem(&line) => {
-                    bail!("the kernel is in trouble: {line}")
-                }
-                Event::Console(line) => marked |= line.contains(&mark),
-                Event::Report(Report::Done { failure, .. }) => verdict = Some(failure),
-                Event::Report(report) => on_report(&mut self.vm, report)?,
-                Event::Ended => bail!("the guest stopped"),
-                Event::Silence => {
-                    bail!(
-                        "the guest hangs: nothing happened for {} s",
-                        PATIENCE.as_secs()
-                    )
-                }
-            }
-        }
-        match verdict.flatten() {
-            Some(failure) => bail!("{failure}"),
-            None => Ok(()),
-        }
+        follow(&mut self.vm, order, NAME, PATIENCE, on_report)
     }
 
     /// Stops the guest and returns the release of its kernel.

@@ -3,6 +3,7 @@
 //! The part on the host: boots guests and tells what happens in them.
 
 pub mod console;
+pub mod follow;
 pub mod image;
 pub mod monitor;
 mod runner;
