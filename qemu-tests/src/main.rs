@@ -5,9 +5,10 @@
 //! One binary plays both parts. On the host it is the runner ([`host`]): it boots the guest, tells
 //! it which test to run, watches the kernel's console and prints the results. Inside the guest it
 //! is the first process and the test agent ([`guest`]). The tests ([`tests`]) are functions in one
-//! table, which both parts know.
+//! table, which both parts know. [`demo`] and [`bench`] are run in the same guest.
 
 mod bench;
+mod demo;
 mod guest;
 mod host;
 mod protocol;
@@ -35,6 +36,8 @@ enum Verb {
         /// Parts of names; a test runs when its name contains one of them.
         filters: Vec<String>,
     },
+    /// Place one call through Kamailio and the relay, and show it as it happens.
+    Demo,
     /// Count the instructions a relayed packet costs, beside plain forwarding.
     Bench {
         /// Numbers of sessions to count with.
@@ -71,6 +74,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             list: false,
             filters,
         } => host::run(&filters),
+        Verb::Demo => demo::host::run(),
         Verb::Bench { sessions } => bench::host::run(&sessions),
         Verb::Agent => guest::agent::main().map(|()| ExitCode::SUCCESS),
     }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::bench::{Point, Samples, Window};
+use crate::demo::Shown;
 
 /// Name of the virtio serial port, as the guest finds it in /sys/class/virtio-ports.
 pub const PORT: &str = "org.lreproxy.tests";
@@ -31,6 +32,9 @@ pub enum Order {
     Profile(Point),
     /// Go on after a [`Report::Pause`].
     Continue,
+    /// Place the demonstration's call, with a [`Report::Show`] for all there is to see, and answer
+    /// [`Report::Done`].
+    Demo,
     /// Power off.
     Stop,
 }
@@ -49,6 +53,8 @@ pub enum Report {
     Counted(Samples),
     /// The guest waits for [`Order::Continue`]: this window begins, or the last one is over.
     Pause(Option<Window>),
+    /// This is to be seen.
+    Show(Shown),
     /// The test ended; the message says why it failed.
     Done {
         /// Its name.

@@ -14,6 +14,7 @@ use nix::mount::{MsFlags, mount};
 
 use super::lab::Lab;
 use crate::bench;
+use crate::demo;
 use crate::protocol::{Order, PORT, Report, begin_mark, end_mark, send};
 use crate::tests::TESTS;
 
@@ -54,6 +55,7 @@ pub fn main() -> Result<()> {
             Order::Count(point) => count(point, &reports)?,
             Order::Profile(point) => profile(point, &reports, &mut orders)?,
             Order::Continue => {}
+            Order::Demo => demonstrate(&reports)?,
             Order::Stop => return Ok(()),
         }
     }
@@ -81,11 +83,7 @@ fn run(name: &str, reports: &Arc<Mutex<File>>) -> Result<()> {
         .flatten()
         .find(|test| test.name == name)
         .with_context(|| format!("there is no test called {name}"))?;
-    let steps = Arc::clone(reports);
-    let lab = Lab::new(name, move |text| {
-        // A lost step is no reason to fail a test; a lost connection ends the agent soon enough.
-        let _ = report(&steps, &Report::Step(text.to_owned()));
-    });
+    let lab = lab(name, reports);
     run_marked(name, reports, || {
         let outcome = catch(|| (test.run)(&lab));
         if outcome.is_err() {
@@ -93,6 +91,15 @@ fn run(name: &str, reports: &Arc<Mutex<File>>) -> Result<()> {
         }
         lab.clean_up();
         outcome
+    })
+}
+
+/// A laboratory whose steps are reported.
+fn lab(name: &str, reports: &Arc<Mutex<File>>) -> Lab {
+    let steps = Arc::clone(reports);
+    Lab::new(name, move |text| {
+        // A lost step is no reason to fail a test; a lost connection ends the agent soon enough.
+        let _ = report(&steps, &Report::Step(text.to_owned()));
     })
 }
 
@@ -116,6 +123,18 @@ fn profile(point: bench::Point, reports: &Arc<Mutex<File>>, orders: &mut Orders)
                 }
             })
         })
+    })
+}
+
+/// Places the demonstration's call. Its captures and logs are kept whether it goes well or not.
+fn demonstrate(reports: &Arc<Mutex<File>>) -> Result<()> {
+    let lab = lab(demo::NAME, reports);
+    run_marked(demo::NAME, reports, || {
+        let outcome =
+            catch(|| demo::guest::run(&lab, &|shown| report(reports, &Report::Show(shown))));
+        lab.keep_evidence();
+        lab.clean_up();
+        outcome
     })
 }
 

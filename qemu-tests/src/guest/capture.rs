@@ -14,6 +14,9 @@ use anyhow::{Context, Result, bail};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt,
+};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{DataLink, TsResolution};
 
@@ -35,7 +38,7 @@ pub struct Frame {
 ///
 /// What leaves through the device is not captured (PACKET_IGNORE_OUTGOING): a packet socket that
 /// sees an outgoing packet makes a clone of it, and whether packets are cloned is for the test to
-/// decide.
+/// decide. [`Capture::start_everywhere`] is the exception.
 #[derive(Clone)]
 pub struct Capture {
     shared: Arc<Shared>,
@@ -63,12 +66,27 @@ impl Drop for Stop {
 impl Capture {
     /// Starts to capture at a device of a namespace.
     pub fn start(namespace: &Namespace, device: &str) -> Result<Self> {
-        let socket = namespace.enter(|| open(device))?;
+        Self::read_from(
+            namespace.enter(|| open(device))?,
+            format!("{}-{device}", namespace.name()),
+        )
+    }
+
+    /// Starts to capture what passes all devices of a namespace, in the order in which it does:
+    /// what arrives, what leaves, and what stays inside, which is seen to leave and to arrive.
+    pub fn start_everywhere(namespace: &Namespace) -> Result<Self> {
+        Self::read_from(
+            namespace.enter(open_everywhere)?,
+            format!("{}-any", namespace.name()),
+        )
+    }
+
+    fn read_from(socket: OwnedFd, name: String) -> Result<Self> {
         let event = Arc::new(
             EventFd::from_flags(EfdFlags::EFD_CLOEXEC).context("cannot make an event counter")?,
         );
         let shared = Arc::new(Shared {
-            name: format!("{}-{device}", namespace.name()),
+            name,
             frames: Mutex::default(),
             more: Condvar::new(),
         });
@@ -199,18 +217,24 @@ fn read(socket: &OwnedFd, stopped: &EventFd, shared: &Shared) {
 
 /// Makes a packet socket that sees every frame that arrives at the device.
 fn open(device: &str) -> Result<OwnedFd> {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
-    let socket = socket(
-        AddressFamily::Packet,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-        None,
-    )
-    .context("cannot make a packet socket")?;
-    setsockopt(&socket, sockopt::RcvBufForce, &(32 << 20)).context("cannot enlarge a buffer")?;
-    set_packet_option(&socket, libc::PACKET_AUXDATA)?;
+    let socket = packet_socket(None)?;
     set_packet_option(&socket, PACKET_IGNORE_OUTGOING)?;
     bind(&socket, device, libc::ETH_P_ALL as u16)?;
+    Ok(socket)
+}
+
+/// Makes a packet socket that sees every frame of every device: one that has a protocol and is not
+/// bound (packet(7)).
+fn open_everywhere() -> Result<OwnedFd> {
+    packet_socket(Some(SockProtocol::EthAll))
+}
+
+fn packet_socket(protocol: Option<SockProtocol>) -> Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Packet, SockType::Raw, flags, protocol)
+        .context("cannot make a packet socket")?;
+    setsockopt(&socket, sockopt::RcvBufForce, &(32 << 20)).context("cannot enlarge a buffer")?;
+    set_packet_option(&socket, libc::PACKET_AUXDATA)?;
     Ok(socket)
 }
 

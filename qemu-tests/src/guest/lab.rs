@@ -44,6 +44,13 @@ impl Lab {
         Ok(capture)
     }
 
+    /// Captures what passes all devices.
+    pub fn capture_everywhere(&self, namespace: &Namespace) -> Result<Capture> {
+        let capture = Capture::start_everywhere(namespace)?;
+        lock(&self.captures).push(capture.clone());
+        Ok(capture)
+    }
+
     /// Ends all captures and forgets what they saw. Tests with endless traffic would fill the
     /// memory otherwise.
     pub fn forget_captures(&self) {

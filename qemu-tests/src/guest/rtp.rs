@@ -34,6 +34,11 @@ pub fn rtcp(source: u32, number: u16) -> Vec<u8> {
     packet
 }
 
+/// Where the RTCP of an RTP stream goes: one port above (RFC 3550, section 11).
+pub fn rtcp_of(rtp: SocketAddrV4) -> SocketAddrV4 {
+    SocketAddrV4::new(*rtp.ip(), rtp.port() + 1)
+}
+
 /// The media sockets of one party: RTP, and RTCP one port above.
 pub struct Party {
     /// Identifies what it sends (SSRC).
@@ -47,11 +52,10 @@ pub struct Party {
 impl Party {
     /// Binds both sockets.
     pub fn new(namespace: &Namespace, address: SocketAddrV4) -> Result<Self> {
-        let rtcp = SocketAddrV4::new(*address.ip(), address.port() + 1);
         Ok(Self {
             source: u32::from(*address.ip()),
             rtp: udp(namespace, address)?,
-            rtcp: udp(namespace, rtcp)?,
+            rtcp: udp(namespace, rtcp_of(address))?,
         })
     }
 

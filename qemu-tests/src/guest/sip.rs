@@ -96,9 +96,14 @@ impl Default for Setup {
     }
 }
 
+/// Path of the daemon, which is the command line too.
+pub fn lrep_cl() -> String {
+    format!("{SHARE}/{WORK}/bin/lrep-cl")
+}
+
 /// Starts the daemon and waits until it listens.
 pub fn start_daemon(lab: &Lab, relay: &Namespace, setup: &Setup) -> Result<Process> {
-    let program = format!("{SHARE}/{WORK}/bin/lrep-cl");
+    let program = lrep_cl();
     ensure!(
         Path::new(&program).is_file(),
         "lrep-cl is missing beside the test runner: build it ('make build')"

@@ -9,4 +9,4 @@ pub mod monitor;
 mod runner;
 pub mod vm;
 
-pub use runner::{list, run};
+pub use runner::{list, remove_directory, run};

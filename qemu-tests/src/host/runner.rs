@@ -149,7 +149,9 @@ fn watch(vm: &mut Vm, test: &Test) -> Result<Outcome> {
             }) => {
                 verdict = Some((failure, seconds));
             }
-            Event::Report(Report::Ready { .. } | Report::Counted(_) | Report::Pause(_)) => {}
+            Event::Report(
+                Report::Ready { .. } | Report::Counted(_) | Report::Pause(_) | Report::Show(_),
+            ) => {}
             Event::Ended => break Some("the guest stopped".to_owned()),
             Event::Silence => {
                 break Some(format!(
@@ -170,7 +172,8 @@ fn watch(vm: &mut Vm, test: &Test) -> Result<Outcome> {
     })
 }
 
-fn remove_directory(directory: &Path) -> Result<()> {
+/// Removes a directory and all in it, should it exist.
+pub fn remove_directory(directory: &Path) -> Result<()> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", directory.display()))

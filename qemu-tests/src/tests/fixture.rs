@@ -20,6 +20,7 @@ use crate::guest::module;
 use crate::guest::packet::Datagram;
 use crate::guest::relay::{Counters, Endpoint, Relay, Session, Stream};
 use crate::guest::rtp::Party;
+pub use crate::guest::rtp::rtcp_of;
 use crate::guest::topology::{CALLEE, CALLER, EAST, Topology, WEST};
 use crate::guest::wait::LIMIT;
 
@@ -47,11 +48,6 @@ pub struct Call {
     pub callee: Party,
     /// The network.
     pub net: Topology,
-}
-
-/// The address one port above.
-pub fn rtcp_of(rtp: SocketAddrV4) -> SocketAddrV4 {
-    SocketAddrV4::new(*rtp.ip(), rtp.port() + 1)
 }
 
 /// The RTP stream and the RTCP stream one port above between two parties.
