@@ -115,11 +115,9 @@ mod tests {
             from,
             to: SocketAddrV4::new(CALLER, 40_000),
             ttl: 63,
-            tos: 0,
             ip_checksum_is_right: true,
             checksum: Checksum::Right,
             payload: payload.to_vec(),
-            packet: Vec::new(),
         }
     }
 

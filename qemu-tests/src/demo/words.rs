@@ -241,11 +241,9 @@ mod tests {
             from: from.parse().unwrap(),
             to: to.parse().unwrap(),
             ttl: 64,
-            tos: 0,
             ip_checksum_is_right: true,
             checksum: Checksum::Right,
             payload: payload.to_vec(),
-            packet: Vec::new(),
         }
     }
 

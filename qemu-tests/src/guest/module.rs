@@ -2,11 +2,10 @@
 
 //! The kernel module under test.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::shell;
 use crate::protocol::SHARE;
@@ -34,18 +33,4 @@ pub fn unload() -> Result<()> {
 /// Whether the module is loaded.
 pub fn is_loaded() -> bool {
     Path::new("/sys/module/lreproxy").exists()
-}
-
-/// Loads one of the kernel's own modules.
-pub fn load_kernel_module(name: &str) -> Result<()> {
-    shell::run(Command::new("modprobe").arg(name)).map(|_| ())
-}
-
-/// References the kernel holds to the module.
-pub fn references() -> Result<u32> {
-    fs::read_to_string("/sys/module/lreproxy/refcnt")
-        .context("cannot tell the module's references")?
-        .trim()
-        .parse()
-        .context("the module's references are not a number")
 }

@@ -33,16 +33,12 @@ pub struct Datagram {
     pub to: SocketAddrV4,
     /// Time to live.
     pub ttl: u8,
-    /// Type of service: DSCP and ECN.
-    pub tos: u8,
     /// Whether the IPv4 header's checksum fits.
     pub ip_checksum_is_right: bool,
     /// What the UDP checksum was.
     pub checksum: Checksum,
     /// UDP payload.
     pub payload: Vec<u8>,
-    /// IPv4 header and all that follows it.
-    pub packet: Vec<u8>,
 }
 
 impl Datagram {
@@ -59,10 +55,6 @@ impl Datagram {
         if header.is_fragmenting_payload() {
             return None;
         }
-        let packet = frame
-            .bytes
-            .get(14..14 + usize::from(header.total_len))?
-            .to_vec();
         let right = udp.to_header().with_ipv4_checksum(&header, udp.payload())?;
         let checksum = match udp.checksum() {
             found if frame.partial => {
@@ -80,11 +72,9 @@ impl Datagram {
             from: SocketAddrV4::new(header.source.into(), udp.source_port()),
             to: SocketAddrV4::new(header.destination.into(), udp.destination_port()),
             ttl: header.time_to_live,
-            tos: ip.header().slice()[1],
             ip_checksum_is_right: header.calc_header_checksum() == header.header_checksum,
             checksum,
             payload: udp.payload().to_vec(),
-            packet,
         })
     }
 }
