@@ -17,11 +17,16 @@ host_codename() {
 	(. "${LREP_OS_RELEASE:-/etc/os-release}" && printf '%s\n' "${VERSION_CODENAME:-}")
 }
 
+# host_targets: the host's archives: address, suite and component, one a line.
+host_targets() {
+	# shellcheck disable=SC2016 # apt's own variables
+	apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null
+}
+
 # host_archive SUITE TAIL: the first http(s) archive of SUITE in the host's sources whose path
 # ends in TAIL: third-party archives use Debian's suite names, but not its directory.
 host_archive() {
-	# shellcheck disable=SC2016 # apt's own variables
-	apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
+	printf '%s\n' "${targets-$(host_targets)}" |
 		awk -v suite="$1" -v tail="$2" '
 			{ sub("/$", "", $1) }
 			!found && $2 == suite && $3 == "main" && $1 ~ "^https?://" && $1 ~ (tail "$") { print $1; found = 1 }'
@@ -29,8 +34,12 @@ host_archive() {
 
 # debian_sources: the build root's archives, in sources.list format.
 debian_sources() {
-	printf 'deb %s trixie main\n' "$(debian_mirror)"
-	printf 'deb %s trixie-backports main\n' "$(debian_mirror)"
+	# apt takes its time, so it is asked once
+	local mirror targets
+	targets=$(host_targets)
+	mirror=$(debian_mirror)
+	printf 'deb %s trixie main\n' "$mirror"
+	printf 'deb %s trixie-backports main\n' "$mirror"
 	printf 'deb %s trixie-security main\n' "$(debian_security_mirror)"
 }
 
