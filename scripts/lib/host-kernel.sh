@@ -16,6 +16,7 @@ prepare_host_kernel() {
 	local headers source version
 	headers=$(readlink -f "$(host_headers)")
 	kdir=$headers
+	require_compilers
 	"$TREE/scripts/check-kernel-abi" tools "$headers"
 	[ ! -e "$headers/rust/libkernel.rmeta" ] || return 0
 	kdir=$LREP_CACHE/headers/$(basename "$headers" | sed 's/^linux-headers-//')
@@ -29,5 +30,5 @@ prepare_host_kernel() {
 	note "making the Rust metadata of $(basename "$kdir") once, in $kdir (a few minutes)"
 	mkdir -p "$LREP_CACHE/headers"
 	"$TREE/scripts/prepare-headers" "$headers" "$source" "$kdir" >"$kdir.log" 2>&1 ||
-		{ grep '^error: ' "$kdir.log" >&2 || tail -n 15 "$kdir.log" >&2; die "the Rust metadata could not be made: its log is $kdir.log."; }
+		{ why_failed "$kdir.log" >&2; die "the Rust metadata could not be made: its log is $kdir.log."; }
 }

@@ -20,6 +20,16 @@ test_without_the_kernels_source_it_says_what_to_install() {
 		"$scripts/in-buildroot" env LREP_CACHE="$scratch" PATH="$scratch/bin:/usr/sbin:/usr/bin" "$scripts/build-module" host
 }
 
+test_a_host_without_the_compilers_is_told_their_packages() {
+	local needed
+	needed=$(sed -n 's/[[:space:]]*# host$//p' "$scripts/packages/buildroot" | sort | paste -sd' ')
+	fake_program dpkg-query 'echo "un "'
+	copy_tree "$scratch/tree"
+	PATH=$scratch/bin:$PATH LREP_CACHE=$scratch/cache expect_error "run 'apt-get install $needed'" "$scratch/tree/scripts/build-userspace"
+	# the README names the same
+	grep -q "^    apt install $needed\$" "$TREE/README.md"
+}
+
 test_a_module_that_was_not_built_is_not_loaded() {
 	copy_tree "$scratch/tree"
 	expect_error "has not been built yet: run make modules first" "$scratch/tree/scripts/module" load
