@@ -8,18 +8,23 @@
 
 #include <linux/icmp.h>
 #include <linux/if_ether.h>
+#include <linux/icmpv6.h>
 #include <linux/ip.h>
+#include <linux/ipv6_route.h>
 #include <linux/jiffies.h>
 #include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/rcupdate.h>
 #include <linux/skbuff.h>
+#include <linux/timekeeping.h>
 #include <linux/workqueue.h>
 #include <net/dst.h>
 #include <net/genetlink.h>
 #include <net/icmp.h>
 #include <net/ip.h>
+#include <net/ip6_fib.h>
+#include <net/ipv6.h>
 #include <net/neighbour.h>
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>

@@ -30,6 +30,8 @@ use crate::{
         config,
         endpoint,
         flush,
+        receiving,
+        sending,
         session,
         stream,
         totals,
@@ -44,6 +46,7 @@ use crate::{
         Session,
         Wanted, //
     },
+    table::Settings,
     Lreproxy,
 };
 use kernel::{
@@ -86,6 +89,8 @@ macro_rules! attribute_set {
     };
 }
 
+attribute_set!(SendingAttributes, sending);
+attribute_set!(ReceivingAttributes, receiving);
 attribute_set!(EndpointAttributes, endpoint);
 attribute_set!(StreamAttributes, stream);
 attribute_set!(SessionAttributes, session);
@@ -113,6 +118,26 @@ const fn request(command: Command) -> &'static [u16] {
 type SessionPolicy = Policy<{ slots(session::MAX) }>;
 type BulkPolicy = Policy<{ slots(bulk::MAX) }>;
 
+static SENDING: Policy<{ slots(sending::MAX) }> = Policy::new::<SendingAttributes>(
+    &[
+        sending::DSCP,
+        sending::HOP_LIMIT,
+        sending::MARK,
+        sending::DEVICE,
+    ],
+    &[],
+);
+static RECEIVING: Policy<{ slots(receiving::MAX) }> = Policy::new::<ReceivingAttributes>(
+    &[
+        receiving::PAYLOAD_TYPES,
+        receiving::SSRC,
+        receiving::PACKET_RATE,
+        receiving::BYTE_RATE,
+        receiving::BURST_MS,
+        receiving::CLOCK_RATE,
+    ],
+    &[],
+);
 static ENDPOINT: Policy<{ slots(endpoint::MAX) }> = Policy::new::<EndpointAttributes>(
     &[
         endpoint::LOCAL_ADDRESS,
@@ -120,7 +145,10 @@ static ENDPOINT: Policy<{ slots(endpoint::MAX) }> = Policy::new::<EndpointAttrib
         endpoint::REMOTE_ADDRESS,
         endpoint::REMOTE_PORT,
     ],
-    &[],
+    &[
+        SENDING.inside(endpoint::SENDING),
+        RECEIVING.inside(endpoint::RECEIVING),
+    ],
 );
 static STREAM: Policy<{ slots(stream::MAX) }> = Policy::new::<StreamAttributes>(
     &[stream::KIND],
@@ -390,16 +418,17 @@ impl Do for ConfigGet {
     fn execute(relay: &Relay, request: &Request<'_>) -> Result {
         let answer = relay.control(|control| -> Result<_> {
             let addresses = control.table.addresses();
-            let mut answer =
-                request.answer(Self::COMMAND, addresses.len().saturating_mul(20) + 128)?;
+            let room = control.table.addresses().count().saturating_mul(20);
+            let mut answer = request.answer(Self::COMMAND, room + 128)?;
             let mut writer = answer.writer();
             writer.u32(config::PROTOCOL_VERSION, proto::PROTOCOL_VERSION)?;
             writer.string(config::MODULE_VERSION, VERSION)?;
-            let (port_min, port_max) = control.table.range();
-            writer.u16(config::PORT_MIN, port_min)?;
-            writer.u16(config::PORT_MAX, port_max)?;
+            let settings = control.table.settings();
+            writer.u16(config::PORT_MIN, settings.port_min)?;
+            writer.u16(config::PORT_MAX, settings.port_max)?;
+            writer.u32(config::QUALITY, settings.quality.into())?;
             for (address, _) in addresses {
-                writer.bytes(config::LOCAL_ADDRESS, &address.octets())?;
+                message::write_ip(&mut writer, config::LOCAL_ADDRESS, address)?;
             }
             Ok(answer)
         })?;
@@ -436,7 +465,7 @@ impl Do for ConfigSet {
         };
         let mut addresses = None;
         for attribute in attributes.all(config::LOCAL_ADDRESS) {
-            let address = message::ipv4(request, &config::ATTRS, attribute)?;
+            let address = message::ip(request, &config::ATTRS, attribute)?;
             let list = addresses.get_or_insert_with(KVec::new);
             if let Err(invalid) = validate::unicast(address) {
                 return Err(request.refuse(
@@ -456,8 +485,19 @@ impl Do for ConfigSet {
                 list.push(address, GFP_KERNEL)?;
             }
         }
+        let quality = attributes
+            .get(config::QUALITY)
+            .and_then(|quality| quality.u32());
+        let change = |old: Settings| {
+            let (port_min, port_max) = range.unwrap_or((old.port_min, old.port_max));
+            Settings {
+                port_min,
+                port_max,
+                quality: quality.map_or(old.quality, |quality| quality != 0),
+            }
+        };
         relay
-            .configure(range, addresses)
+            .configure(change, addresses)
             .map_err(|error| refused(request, error))
     }
 }

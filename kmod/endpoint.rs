@@ -7,6 +7,7 @@ use crate::{
         Counters,
         Totals, //
     },
+    gate::Gate,
     net::{
         namespace::Net,
         rcu::{
@@ -22,14 +23,21 @@ use crate::{
     },
     relay::{
         admission::Carries,
-        ipv4::{
-            Remote,
-            Rewrite, //
+        policy::Sending,
+        quality::{
+            Clock,
+            Counts,
+            Reception,
+            Standing,
+            Tally, //
         },
+        remote::Remote,
+        rewrite::Rewrite,
+        rtp, //
     },
 };
 use core::{
-    net::SocketAddrV4,
+    net::SocketAddr,
     sync::atomic::{
         AtomicU64,
         Ordering::Relaxed, //
@@ -51,6 +59,8 @@ pub(crate) struct Leg {
     flow: RcuSlot<Flow>,
     admitted: AtomicU64,
     counters: Counters,
+    reception: Reception<AtomicU64>,
+    tally: Tally<AtomicU64>,
 }
 
 impl Leg {
@@ -69,6 +79,8 @@ impl Leg {
                 flow: RcuSlot::new(Some(flow)),
                 admitted: AtomicU64::new(0),
                 counters: Counters::default(),
+                reception: Reception::default(),
+                tally: Tally::default(),
             },
             GFP_KERNEL,
         )
@@ -111,6 +123,19 @@ impl Leg {
         Jiffies::from_raw(self.admitted.load(Relaxed))
     }
 
+    /// Measures an RTP packet that was admitted. `clock` is the signalled one.
+    #[inline(always)]
+    pub(crate) fn measure(&self, packet: &rtp::Header, clock: Option<Clock>) {
+        let clock = clock.unwrap_or(Clock::of_payload_type(packet.payload_type));
+        let received = self.reception.receive(packet, clock, time::nanoseconds());
+        self.tally.note(received);
+    }
+
+    /// How well RTP has arrived; `None` when there was none yet.
+    pub(crate) fn quality(&self) -> Option<(Standing, Counts)> {
+        Some((self.reception.read()?, self.tally.read()))
+    }
+
     /// What arrived here.
     #[inline(always)]
     pub(crate) fn counters(&self) -> &Counters {
@@ -130,6 +155,10 @@ pub(crate) struct Flow {
     pub(crate) carries: Carries,
     /// The only source that is admitted; none on hold.
     pub(crate) remote: Remote,
+    /// What else is asked of packets; nothing in the ordinary case.
+    pub(crate) gate: Option<KBox<Gate>>,
+    /// The clock of the RTP timestamps, when it was signalled.
+    pub(crate) clock: Option<Clock>,
     /// Where admitted packets go; nowhere while the opposite endpoint is on hold.
     pub(crate) forward: Option<Forward>,
 }
@@ -138,21 +167,26 @@ pub(crate) struct Flow {
 pub(crate) struct Forward {
     /// What becomes of the headers.
     pub(crate) rewrite: Rewrite,
-    from: SocketAddrV4,
-    to: SocketAddrV4,
+    /// How they are sent.
+    pub(crate) sending: Sending,
+    from: SocketAddr,
+    to: SocketAddr,
     route: RcuSlot<Route>,
 }
 
 impl Forward {
     /// The way of packets that arrive at `local` from `remote`, out of `from` to `to`. Its route
-    /// is looked up now if there is one, else when the first packet wants it.
+    /// is looked up now if there is one, else when the first packet wants it. Both addresses of a
+    /// pair are of one family.
     pub(crate) fn new(
         net: Net,
-        (remote, local): (SocketAddrV4, SocketAddrV4),
-        (from, to): (SocketAddrV4, SocketAddrV4),
+        (remote, local): (SocketAddr, SocketAddr),
+        (from, to): (SocketAddr, SocketAddr),
+        sending: Sending,
     ) -> Result<Self, AllocError> {
         let forward = Self {
-            rewrite: Rewrite::new((remote, local), (from, to)),
+            rewrite: Rewrite::new((remote, local), (from, to)).ok_or(AllocError)?,
+            sending,
             from,
             to,
             route: RcuSlot::new(None),
@@ -164,7 +198,7 @@ impl Forward {
     }
 
     fn resolve(&self, net: Net) -> Result<Route> {
-        Route::resolve(net, self.from, self.to)
+        Route::resolve(net, (self.from, self.to), &self.sending)
     }
 
     /// The route, looked up again when the routing tables have changed since.

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "helpers.h"
 
+#include <linux/icmpv6.h>
+#include <linux/ipv6.h>
 #include <linux/jiffies.h>
 #include <linux/rcupdate.h>
 #include <net/icmp.h>
 #include <net/ip.h>
+#include <net/ip6_fib.h>
+#include <net/ip6_route.h>
+#include <net/ndisc.h>
 #include <net/neighbour.h>
 #include <net/netns/generic.h>
 
@@ -12,6 +17,10 @@ struct dst_entry *lrep_dst_check(struct dst_entry *dst, u32 cookie) { return dst
 u32 lrep_dst_mtu(const struct dst_entry *dst) { return dst_mtu(dst); }
 int lrep_dst_output(struct net *net, struct sk_buff *skb) { return dst_output(net, NULL, skb); }
 struct neighbour *lrep_ip_neigh_for_gw(struct rtable *rt, struct sk_buff *skb, bool *is_v6gw) { return ip_neigh_for_gw(rt, skb, is_v6gw); }
+
+struct neighbour *lrep_ip6_neigh(const struct rt6_info *rt, const struct sk_buff *skb) { return ip_neigh_gw6(rt->dst.dev, rt6_nexthop(rt, &ipv6_hdr(skb)->daddr)); }
+u32 lrep_rt6_get_cookie(const struct rt6_info *rt) { return rt6_get_cookie(rt); }
+bool lrep_ipv6_mod_enabled(void) { return ipv6_mod_enabled(); }
 
 int lrep_neigh_output(struct neighbour *n, struct sk_buff *skb, bool skip_cache) { return neigh_output(n, skb, skip_cache); }
 
@@ -22,8 +31,13 @@ bool lrep_pskb_may_pull(struct sk_buff *skb, unsigned int len) { return pskb_may
 bool lrep_skb_is_gso(const struct sk_buff *skb) { return skb_is_gso(skb); }
 unsigned int lrep_skb_gso_segs(const struct sk_buff *skb) { return skb_shinfo(skb)->gso_segs; }
 void lrep_kfree_skb(struct sk_buff *skb) { kfree_skb(skb); }
+int lrep_skb_cow_head(struct sk_buff *skb, unsigned int headroom) { return skb_cow_head(skb, headroom); }
+void lrep_skb_reset_network_header(struct sk_buff *skb) { skb_reset_network_header(skb); }
+void lrep_skb_set_transport_header(struct sk_buff *skb, int offset) { skb_set_transport_header(skb, offset); }
+void lrep_icmpv6_send(struct sk_buff *skb, u8 type, u8 code, u32 info) { icmpv6_send(skb, type, code, info); }
 void lrep_icmp_send(struct sk_buff *skb, int type, int code, __be32 info) { icmp_send(skb, type, code, info); }
 
+void lrep_ip_send_check(struct iphdr *iph) { ip_send_check(iph); }
 char lrep_rt_tos2priority(u8 tos) { return rt_tos2priority(tos); }
 
 void *lrep_net_generic(const struct net *net, unsigned int id) { return net_generic(net, id); }

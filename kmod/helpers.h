@@ -10,6 +10,7 @@
 #include <linux/workqueue.h>
 #include <net/dst.h>
 #include <net/genetlink.h>
+#include <net/ip6_fib.h>
 #include <net/route.h>
 
 /* include/net/dst.h, include/net/route.h */
@@ -18,10 +19,15 @@ u32 lrep_dst_mtu(const struct dst_entry *dst);
 int lrep_dst_output(struct net *net, struct sk_buff *skb);
 struct neighbour *lrep_ip_neigh_for_gw(struct rtable *rt, struct sk_buff *skb, bool *is_v6gw);
 
+/* include/net/ndisc.h, include/net/ip6_fib.h, include/linux/ipv6.h */
+struct neighbour *lrep_ip6_neigh(const struct rt6_info *rt, const struct sk_buff *skb);
+u32 lrep_rt6_get_cookie(const struct rt6_info *rt);
+bool lrep_ipv6_mod_enabled(void);
+
 /* include/net/neighbour.h */
 int lrep_neigh_output(struct neighbour *n, struct sk_buff *skb, bool skip_cache);
 
-/* include/linux/skbuff.h, include/net/icmp.h */
+/* include/linux/skbuff.h, include/net/icmp.h, include/linux/icmpv6.h */
 void lrep_nf_reset_ct(struct sk_buff *skb);
 void lrep_skb_ext_reset(struct sk_buff *skb);
 void lrep_skb_dst_drop(struct sk_buff *skb);
@@ -29,9 +35,14 @@ bool lrep_pskb_may_pull(struct sk_buff *skb, unsigned int len);
 bool lrep_skb_is_gso(const struct sk_buff *skb);
 unsigned int lrep_skb_gso_segs(const struct sk_buff *skb);
 void lrep_kfree_skb(struct sk_buff *skb);
+int lrep_skb_cow_head(struct sk_buff *skb, unsigned int headroom);
+void lrep_skb_reset_network_header(struct sk_buff *skb);
+void lrep_skb_set_transport_header(struct sk_buff *skb, int offset);
+void lrep_icmpv6_send(struct sk_buff *skb, u8 type, u8 code, u32 info);
 void lrep_icmp_send(struct sk_buff *skb, int type, int code, __be32 info);
 
 /* include/net/ip.h */
+void lrep_ip_send_check(struct iphdr *iph);
 char lrep_rt_tos2priority(u8 tos);
 
 /* include/net/netns/generic.h */

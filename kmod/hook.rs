@@ -6,58 +6,323 @@
 use crate::{
     endpoint::{
         Flow,
+        Forward,
         Leg, //
     },
     net::{
         namespace::Net,
-        rcu::ReadSide,
+        rcu::{
+            RcuArc,
+            ReadSide, //
+        },
+        route::Route,
         skb::{
+            Bytes,
             IcmpError,
+            Ipv4,
+            Ipv6,
             Packet,
-            Verdict, //
+            Verdict,
+            Version, //
         },
     },
     proto::DropReason,
     relay::{
         admission::{
             self,
+            Carries,
             Refusal,
             Side, //
         },
+        arriving::Arriving,
         ipv4,
-        payload, //
+        ipv6,
+        payload,
+        remote::Remote,
+        rewrite::Rewrite,
+        rtp,
+        translate::Checksum, //
     },
-    table::Table,
+    table::{
+        Ports,
+        Table, //
+    },
 };
 
-const PAYLOAD_START: usize = ipv4::HEADERS + 2;
+/// What the path needs to know of a version of IP.
+pub(crate) trait Relayed: Version + Sized {
+    /// The IP header and the UDP header.
+    type Headers: Bytes;
+    /// Both headers and the first two bytes of the payload.
+    type Start: Bytes;
+    /// Both headers and an RTP header.
+    type Rtp: Bytes;
+    /// An address and a port.
+    type TransportAddress: Copy;
+    /// The packet every link must take, in bytes, of which no sender is told less (RFC 8200 section
+    /// 5). None in IPv4, whose routers fragment.
+    const LEAST_MTU: u32;
+    /// Whether a datagram may do without a checksum (RFC 768, RFC 8200 section 8.1).
+    const CHECKSUM_IS_OPTIONAL: bool;
+
+    /// Whether a packet is a whole UDP datagram right behind its IP header.
+    fn is_candidate(header: &Self::Header) -> bool;
+
+    /// The ports of the local address a packet was sent to.
+    fn ports<'t>(header: &Self::Header, table: &'t Table) -> Option<&'t RcuArc<Ports>>;
+
+    /// What the headers say, and the port the packet was sent to.
+    fn parse(headers: &Self::Headers) -> (Arriving<Self::TransportAddress>, u16);
+
+    /// The first two bytes of the payload.
+    fn payload(start: &Self::Start) -> [u8; 2];
+
+    /// The RTP header.
+    fn rtp(start: &Self::Rtp) -> rtp::Header;
+
+    /// Rewriting without a change of the version.
+    type InPlace;
+
+    /// How packets that leave as they came are rewritten.
+    fn in_place(rewrite: &Rewrite) -> Option<&Self::InPlace>;
+
+    /// Rewrites headers.
+    fn apply(rewrite: &Self::InPlace, headers: &mut Self::Headers, partial: bool);
+
+    /// Changes the traffic class and the hops that are left.
+    fn mark(headers: &mut Self::Headers, traffic_class: u8, hops: u8);
+
+    /// Sends a packet on with the headers of the other version.
+    fn translate<'r>(
+        packet: Packet<'r, Self>,
+        forward: &Forward,
+        route: &Route,
+        leaving: Leaving,
+    ) -> Result<Verdict, Packet<'r, Self>>;
+
+    /// The priority that goes with a traffic class when packets are forwarded.
+    fn priority(traffic_class: u8) -> u32;
+
+    /// Drops a packet and tells its sender why.
+    fn reject(packet: Packet<'_, Self>, error: IcmpError) -> Verdict;
+}
+
+impl Relayed for Ipv4 {
+    type Headers = [u8; ipv4::HEADERS];
+    type Start = [u8; ipv4::HEADERS + 2];
+    type Rtp = [u8; ipv4::HEADERS + rtp::HEADER];
+    type TransportAddress = ipv4::TransportAddress;
+    type InPlace = ipv4::Rewrite;
+    const LEAST_MTU: u32 = 0;
+    const CHECKSUM_IS_OPTIONAL: bool = true;
+
+    #[inline(always)]
+    fn is_candidate(header: &Self::Header) -> bool {
+        ipv4::is_candidate(header)
+    }
+
+    #[inline(always)]
+    fn ports<'t>(header: &Self::Header, table: &'t Table) -> Option<&'t RcuArc<Ports>> {
+        table.ipv4_ports(ipv4::destination(header))
+    }
+
+    #[inline(always)]
+    fn parse(headers: &Self::Headers) -> (Arriving<Self::TransportAddress>, u16) {
+        let arriving = ipv4::parse(headers);
+        (arriving, arriving.destination.port())
+    }
+
+    #[inline(always)]
+    fn payload(start: &Self::Start) -> [u8; 2] {
+        let [.., first, second] = *start;
+        [first, second]
+    }
+
+    #[inline(always)]
+    fn rtp(start: &Self::Rtp) -> rtp::Header {
+        rtp::parse(rtp::at_end_of(start))
+    }
+
+    #[inline(always)]
+    fn in_place(rewrite: &Rewrite) -> Option<&Self::InPlace> {
+        match rewrite {
+            Rewrite::Ipv4(rewrite) => Some(rewrite),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn apply(rewrite: &Self::InPlace, headers: &mut Self::Headers, partial: bool) {
+        rewrite.apply(headers, partial);
+    }
+
+    #[inline(always)]
+    fn mark(headers: &mut Self::Headers, traffic_class: u8, hops: u8) {
+        ipv4::mark(headers, traffic_class, hops);
+    }
+
+    fn translate<'r>(
+        mut packet: Packet<'r, Self>,
+        forward: &Forward,
+        route: &Route,
+        leaving: Leaving,
+    ) -> Result<Verdict, Packet<'r, Self>> {
+        let partial = packet.checksum_is_partial();
+        let (Rewrite::Ipv4ToIpv6(rewrite), Some(headers)) =
+            (&forward.rewrite, packet.linear::<Self::Headers>())
+        else {
+            return Err(packet);
+        };
+        let (mut headers, checksum) = rewrite.apply(headers, partial);
+        let partial = checksum == Checksum::Partial;
+        ipv6::mark(&mut headers, leaving.traffic_class, leaving.hops);
+        let mark = forward.sending.mark;
+        let priority = Ipv6::priority(leaving.traffic_class);
+        packet
+            .replace_headers::<Ipv6, { ipv4::HEADERS }, { ipv6::HEADERS }>(&headers, partial)
+            .map(|mut packet| {
+                // One that may not be fragmented has been refused when it is too big.
+                packet.allow_fragmentation();
+                packet.transmit(route, mark, priority)
+            })
+    }
+
+    #[inline(always)]
+    fn priority(traffic_class: u8) -> u32 {
+        Packet::<Self>::priority(traffic_class)
+    }
+
+    fn reject(packet: Packet<'_, Self>, error: IcmpError) -> Verdict {
+        packet.reject(error)
+    }
+}
+
+impl Relayed for Ipv6 {
+    type Headers = [u8; ipv6::HEADERS];
+    type Start = [u8; ipv6::HEADERS + 2];
+    type Rtp = [u8; ipv6::HEADERS + rtp::HEADER];
+    type TransportAddress = ipv6::TransportAddress;
+    type InPlace = ipv6::Rewrite;
+    const LEAST_MTU: u32 = ipv6::LEAST_MTU;
+    const CHECKSUM_IS_OPTIONAL: bool = false;
+
+    #[inline(always)]
+    fn is_candidate(header: &Self::Header) -> bool {
+        ipv6::is_candidate(header)
+    }
+
+    #[inline(always)]
+    fn ports<'t>(header: &Self::Header, table: &'t Table) -> Option<&'t RcuArc<Ports>> {
+        table.ipv6_ports(ipv6::destination(header))
+    }
+
+    #[inline(always)]
+    fn parse(headers: &Self::Headers) -> (Arriving<Self::TransportAddress>, u16) {
+        let arriving = ipv6::parse(headers);
+        (arriving, arriving.destination.port())
+    }
+
+    #[inline(always)]
+    fn payload(start: &Self::Start) -> [u8; 2] {
+        let [.., first, second] = *start;
+        [first, second]
+    }
+
+    #[inline(always)]
+    fn rtp(start: &Self::Rtp) -> rtp::Header {
+        rtp::parse(rtp::at_end_of(start))
+    }
+
+    #[inline(always)]
+    fn in_place(rewrite: &Rewrite) -> Option<&Self::InPlace> {
+        match rewrite {
+            Rewrite::Ipv6(rewrite) => Some(rewrite),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn apply(rewrite: &Self::InPlace, headers: &mut Self::Headers, partial: bool) {
+        rewrite.apply(headers, partial);
+    }
+
+    #[inline(always)]
+    fn mark(headers: &mut Self::Headers, traffic_class: u8, hops: u8) {
+        ipv6::mark(headers, traffic_class, hops);
+    }
+
+    fn translate<'r>(
+        mut packet: Packet<'r, Self>,
+        forward: &Forward,
+        route: &Route,
+        leaving: Leaving,
+    ) -> Result<Verdict, Packet<'r, Self>> {
+        let partial = packet.checksum_is_partial();
+        let (Rewrite::Ipv6ToIpv4(rewrite), Some(headers)) =
+            (&forward.rewrite, packet.linear::<Self::Headers>())
+        else {
+            return Err(packet);
+        };
+        let mut headers = rewrite.apply(headers, partial);
+        ipv4::mark(&mut headers, leaving.traffic_class, leaving.hops);
+        let mark = forward.sending.mark;
+        let priority = Ipv4::priority(leaving.traffic_class);
+        packet
+            .replace_headers::<Ipv4, { ipv6::HEADERS }, { ipv4::HEADERS }>(&headers, false)
+            .map(|mut packet| {
+                // Nobody is told to send less than what every IPv6 link takes.
+                if !route.fits(packet.len()) {
+                    packet.allow_fragmentation();
+                }
+                packet.transmit(route, mark, priority)
+            })
+    }
+
+    #[inline(always)]
+    fn priority(_: u8) -> u32 {
+        0
+    }
+
+    fn reject(packet: Packet<'_, Self>, error: IcmpError) -> Verdict {
+        packet.reject(error)
+    }
+}
+
+/// What the IP header of a packet says when it leaves.
+#[derive(Clone, Copy)]
+pub(crate) struct Leaving {
+    traffic_class: u8,
+    hops: u8,
+}
 
 /// What becomes of a packet at a relay that has a `table`. `unowned` counts the packets to ports
 /// of the range that no session owns.
 #[inline(always)]
-pub(crate) fn ipv4(
+pub(crate) fn decide<V: Relayed>(
     net: Net,
     table: &Table,
     unowned: impl FnOnce(u64),
-    mut packet: Packet<'_>,
-) -> Verdict {
+    mut packet: Packet<'_, V>,
+) -> Verdict
+where
+    Remote: PartialEq<V::TransportAddress>,
+{
     let rcu = packet.rcu();
     // Everything that is not ours leaves here, after a few instructions.
-    let header = packet.ipv4_header();
-    if !ipv4::is_candidate(header) {
+    let header = packet.header();
+    if !V::is_candidate(header) {
         return packet.accept();
     }
-    let Some(ports) = table.ports(ipv4::destination(header)) else {
+    let Some(ports) = V::ports(header, table) else {
         return packet.accept();
     };
     if !packet.is_for_this_host() {
         return packet.accept();
     }
-    let Some(headers) = packet.linear::<{ ipv4::HEADERS }>() else {
+    let Some(headers) = packet.linear::<V::Headers>() else {
         return packet.accept();
     };
-    let arriving = ipv4::parse(headers);
-    let port = arriving.destination.port();
+    let (arriving, port) = V::parse(headers);
     let Some(leg) = ports.owner(port, rcu) else {
         if !table.in_range(port) {
             return packet.accept();
@@ -71,17 +336,16 @@ pub(crate) fn ipv4(
             .count(DropReason::ForeignSource, packet.segments().into());
         return packet.drop();
     };
-    relay(net, leg, flow, &arriving, packet)
+    relay(net, table, leg, flow, &arriving, packet)
 }
 
 /// The endpoint a packet arrived at: of two that share a port, the one whose remote sent it.
 /// `None` when neither did.
 #[inline(always)]
-fn facing<'r>(
-    leg: &'r Leg,
-    source: ipv4::TransportAddress,
-    rcu: ReadSide<'r>,
-) -> Option<(&'r Leg, &'r Flow)> {
+fn facing<'r, A: Copy>(leg: &'r Leg, source: A, rcu: ReadSide<'r>) -> Option<(&'r Leg, &'r Flow)>
+where
+    Remote: PartialEq<A>,
+{
     let flow = leg.flow(rcu)?;
     let Some(twin) = leg.twin() else {
         return Some((leg, flow));
@@ -94,53 +358,125 @@ fn facing<'r>(
 }
 
 #[inline(always)]
-fn relay(
+fn relay<V: Relayed>(
     net: Net,
+    table: &Table,
     leg: &Leg,
     flow: &Flow,
-    arriving: &ipv4::Arriving,
-    mut packet: Packet<'_>,
-) -> Verdict {
+    arriving: &Arriving<V::TransportAddress>,
+    mut packet: Packet<'_, V>,
+) -> Verdict
+where
+    Remote: PartialEq<V::TransportAddress>,
+{
     let rcu = packet.rcu();
     let segments = u64::from(packet.segments());
     let refuse = |reason| leg.counters().drops().count(reason, segments);
 
     let length = arriving.payload_length();
-    let class = match (length, packet.linear::<PAYLOAD_START>()) {
-        (Ok(length), Some(&[.., first, second])) => payload::classify([first, second], length),
+    let class = match (length, packet.linear::<V::Start>()) {
+        (Ok(length), Some(start)) => payload::classify(V::payload(start), length),
         _ => payload::Class::Other,
     };
     if let Err(refusal) = admission::admit(flow.carries, flow.remote, arriving.source, class) {
-        refuse(match refusal {
-            Refusal::ForeignSource => DropReason::ForeignSource,
-            Refusal::Malformed => DropReason::Malformed,
-        });
+        refuse(refusal.into());
         return packet.drop();
+    }
+    let partial = packet.checksum_is_partial();
+    if !V::CHECKSUM_IS_OPTIONAL && arriving.udp_checksum == 0 && !partial {
+        refuse(DropReason::Malformed);
+        return packet.drop();
+    }
+    let length = u64::from(length.unwrap_or_default());
+    let rtp = match class {
+        payload::Class::Rtp => packet.linear::<V::Rtp>().map(V::rtp),
+        _ => None,
+    };
+    if let Some(gate) = &flow.gate {
+        if let Err(reason) = gate.pass(rtp, segments, length) {
+            refuse(reason);
+            return packet.drop();
+        }
+    }
+    if let (Some(rtp), Carries::Rtp, true) = (&rtp, flow.carries, table.settings().quality) {
+        leg.measure(rtp, flow.clock);
+        if segments > 1 {
+            measure_segments(leg, flow, &packet);
+        }
     }
     leg.touch();
     let Some(forward) = &flow.forward else {
         refuse(DropReason::Held);
         return packet.drop();
     };
-    if !arriving.ttl_allows_forwarding() {
+    if !arriving.hops_allow_forwarding() {
         refuse(DropReason::TtlExceeded);
-        return packet.reject(IcmpError::TimeExceeded);
+        return V::reject(packet, IcmpError::TimeExceeded);
     }
     let Some(route) = forward.route(net, rcu) else {
         refuse(DropReason::NoRoute);
         return packet.drop();
     };
-    if packet.len() > route.mtu() && segments == 1 && arriving.dont_fragment {
+    // A change of the version makes the header longer or shorter.
+    let growth = forward.rewrite.growth();
+    if !route.fits(packet.len().saturating_add_signed(growth))
+        && packet.len() > V::LEAST_MTU
+        && segments == 1
+        && arriving.dont_fragment
+    {
         refuse(DropReason::TooBig);
-        return packet.reject(IcmpError::FragmentationNeeded { mtu: route.mtu() });
+        let mtu = route.mtu().saturating_add_signed(-growth);
+        let mtu = mtu.max(V::LEAST_MTU);
+        return V::reject(packet, IcmpError::TooBig { mtu });
     }
-    let partial = packet.checksum_is_partial();
-    let Some(headers) = packet.writable::<{ ipv4::HEADERS }>() else {
+    let sending = &forward.sending;
+    let leaving = Leaving {
+        traffic_class: sending.traffic_class(arriving.traffic_class),
+        hops: sending.hops.unwrap_or(arriving.hops.wrapping_sub(1)),
+    };
+    let Some(rewrite) = V::in_place(&forward.rewrite) else {
+        return match V::translate(packet, forward, route, leaving) {
+            Ok(verdict) => {
+                leg.counters().count(segments, length);
+                verdict
+            }
+            Err(packet) => {
+                refuse(DropReason::NoMemory);
+                packet.drop()
+            }
+        };
+    };
+    let Some(headers) = packet.writable::<V::Headers>() else {
         refuse(DropReason::NoMemory);
         return packet.drop();
     };
-    forward.rewrite.apply(headers, partial);
-    leg.counters()
-        .count(segments, length.unwrap_or_default().into());
-    packet.transmit(route, arriving.type_of_service)
+    V::apply(rewrite, headers, partial);
+    if sending.changes_headers() {
+        V::mark(headers, leaving.traffic_class, leaving.hops);
+    }
+    leg.counters().count(segments, length);
+    let priority = V::priority(leaving.traffic_class);
+    packet.transmit(route, sending.mark, priority)
+}
+
+/// Measures the packets after the first of those that were aggregated to one.
+#[cold]
+fn measure_segments<V: Relayed>(leg: &Leg, flow: &Flow, packet: &Packet<'_, V>) {
+    for number in 1..packet.segments() {
+        let header = packet.segment::<{ rtp::HEADER }>(size_of::<V::Headers>(), number);
+        if let Some(header) = header {
+            leg.measure(&rtp::parse(&header), flow.clock);
+        }
+    }
+}
+
+impl From<Refusal> for DropReason {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::ForeignSource => Self::ForeignSource,
+            Refusal::Malformed => Self::Malformed,
+            Refusal::PayloadType => Self::PayloadType,
+            Refusal::ForeignSsrc => Self::ForeignSsrc,
+        }
+    }
 }

@@ -13,6 +13,7 @@ use net::genl::Registered;
 mod control;
 mod counters;
 mod endpoint;
+mod gate;
 mod hook;
 mod message;
 mod namespace;

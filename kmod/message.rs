@@ -11,6 +11,7 @@ use crate::{
             Attributes,
             Writer, //
         },
+        route,
         time::Jiffies, //
     },
     proto::{
@@ -18,29 +19,44 @@ use crate::{
         counters,
         drops,
         endpoint,
+        quality,
+        receiving,
+        sending,
         session,
         stream,
         DropReason,
         StreamKind, //
     },
-    relay::validate::Endpoint,
+    relay::{
+        policy::{
+            Receiving,
+            Sending, //
+        },
+        quality::{
+            Counts,
+            Standing, //
+        },
+        rate::Rate,
+        validate::Endpoint, //
+    },
     sessions::{
         Changes,
+        LiveStream,
         Session,
         Stream,
         Wanted, //
     },
 };
 use core::net::{
-    Ipv4Addr,
-    SocketAddrV4, //
+    IpAddr,
+    SocketAddr, //
 };
 use kernel::prelude::*;
 
 /// Room for what a session has besides streams, in bytes.
 const SESSION_SIZE: usize = 512;
 /// Room for one stream with its counters, in bytes.
-const STREAM_SIZE: usize = 640;
+const STREAM_SIZE: usize = 1280;
 /// Room for the largest session, in bytes.
 pub(crate) const SESSION_MAX: usize = SESSION_SIZE + STREAM_SIZE * proto::STREAMS_MAX as usize;
 
@@ -154,9 +170,9 @@ fn one_stream<'a>(request: &Request<'a>, nest: Attribute<'a>) -> Result<Stream> 
 
 fn one_endpoint<'a>(request: &Request<'a>, nest: Attribute<'a>) -> Result<Endpoint> {
     let inside = |id| required(request, &endpoint::ATTRS, nest.nested(), Some(nest), id);
-    let socket = |address: u16, port: u16| -> Result<SocketAddrV4> {
-        Ok(SocketAddrV4::new(
-            ipv4(request, &endpoint::ATTRS, inside(address)?)?,
+    let socket = |address: u16, port: u16| -> Result<SocketAddr> {
+        Ok(SocketAddr::new(
+            ip(request, &endpoint::ATTRS, inside(address)?)?,
             inside(port)?.be16().ok_or(EINVAL)?,
         ))
     };
@@ -169,40 +185,92 @@ fn one_endpoint<'a>(request: &Request<'a>, nest: Attribute<'a>) -> Result<Endpoi
         } else {
             Some(socket(endpoint::REMOTE_ADDRESS, endpoint::REMOTE_PORT)?)
         },
+        sending: nest
+            .nested()
+            .get(endpoint::SENDING)
+            .map_or_else(Sending::default, one_sending),
+        receiving: nest
+            .nested()
+            .get(endpoint::RECEIVING)
+            .map_or_else(Receiving::default, one_receiving),
     })
 }
 
+fn one_sending(nest: Attribute<'_>) -> Sending {
+    let number = |id| nest.nested().get(id).and_then(|attribute| attribute.u32());
+    // The policy has checked that they fit.
+    let byte = |id| number(id).and_then(|number| u8::try_from(number).ok());
+    Sending {
+        dscp: byte(sending::DSCP),
+        hops: byte(sending::HOP_LIMIT),
+        mark: number(sending::MARK).unwrap_or_default(),
+        device: number(sending::DEVICE).unwrap_or_default(),
+    }
+}
+
+/// Milliseconds of a rate that may come at once, when nothing else is asked.
+const BURST_MS: u32 = 1000;
+
+fn one_receiving(nest: Attribute<'_>) -> Receiving {
+    let number = |id| nest.nested().get(id).and_then(|attribute| attribute.u32());
+    let burst_ms = number(receiving::BURST_MS).unwrap_or(BURST_MS);
+    let rate = |id| Rate::new(number(id)?, burst_ms);
+    Receiving {
+        payload_types: nest
+            .nested()
+            .get(receiving::PAYLOAD_TYPES)
+            .and_then(|types| types.payload().try_into().ok())
+            .map(u128::from_le_bytes),
+        ssrc: number(receiving::SSRC),
+        packets: rate(receiving::PACKET_RATE),
+        bytes: rate(receiving::BYTE_RATE),
+        clock_rate: number(receiving::CLOCK_RATE),
+    }
+}
+
 /// An address attribute of `set`.
-pub(crate) fn ipv4<'a>(
+pub(crate) fn ip<'a>(
     request: &Request<'a>,
     set: &[proto::Attribute],
     address: Attribute<'a>,
-) -> Result<Ipv4Addr> {
+) -> Result<IpAddr> {
+    let payload = address.payload();
+    if let Ok(octets) = <[u8; 4]>::try_from(payload) {
+        return Ok(IpAddr::from(octets));
+    }
     let name = set
         .iter()
         .find(|attribute| attribute.id == address.id())
         .map_or("address", |attribute| attribute.name);
-    match (
-        <[u8; 4]>::try_from(address.payload()),
-        address.payload().len(),
-    ) {
-        (Ok(octets), _) => Ok(octets.into()),
-        (Err(_), 16) => Err(request.refuse(
-            EAFNOSUPPORT,
-            Some(address),
-            format_args!("{name}: this version of the module relays IPv4 only"),
-        )),
-        (Err(_), length) => Err(request.refuse(
+    let Ok(octets) = <[u8; 16]>::try_from(payload) else {
+        let length = payload.len();
+        return Err(request.refuse(
             EINVAL,
             Some(address),
             format_args!("{name}: {length} bytes, must be 4 or 16"),
-        )),
+        ));
+    };
+    if !route::has_ipv6() {
+        return Err(request.refuse(
+            EAFNOSUPPORT,
+            Some(address),
+            format_args!("{name}: IPv6 is disabled in this kernel"),
+        ));
+    }
+    Ok(IpAddr::from(octets))
+}
+
+/// Writes an address attribute.
+pub(crate) fn write_ip(writer: &mut Writer<'_>, id: u16, address: IpAddr) -> Result {
+    match address {
+        IpAddr::V4(address) => writer.bytes(id, &address.octets()),
+        IpAddr::V6(address) => writer.bytes(id, &address.octets()),
     }
 }
 
 /// Room the state of a session takes, in bytes.
 pub(crate) fn session_size(session: &Session) -> usize {
-    SESSION_SIZE + STREAM_SIZE * session.streams().count()
+    SESSION_SIZE + STREAM_SIZE * session.streams().len()
 }
 
 /// Writes the state of a session.
@@ -211,27 +279,110 @@ pub(crate) fn write_session(writer: &mut Writer<'_>, session: &Session, now: Jif
     writer.bytes(session::LABEL, session.label())?;
     writer.u32(session::OWNER, session.owner())?;
     writer.u32(session::TIMEOUT_MS, session.timeout_ms())?;
-    for (stream, from_a, from_b) in session.streams() {
-        writer.nest(session::STREAM, |writer| {
-            writer.u32(stream::KIND, stream.kind as u32)?;
-            writer.nest(stream::A, |writer| write_endpoint(writer, &stream.a))?;
-            writer.nest(stream::B, |writer| write_endpoint(writer, &stream.b))?;
-            writer.nest(stream::FROM_A, |writer| write_totals(writer, &from_a))?;
-            writer.nest(stream::FROM_B, |writer| write_totals(writer, &from_b))
-        })?;
+    for live in session.streams() {
+        writer.nest(session::STREAM, |writer| write_stream(writer, live, now))?;
     }
     writer.uint(session::AGE_MS, session.age_ms(now))?;
     writer.uint(session::IDLE_MS, session.idle_ms(now))
 }
 
-fn write_endpoint(writer: &mut Writer<'_>, endpoint: &Endpoint) -> Result {
-    writer.bytes(endpoint::LOCAL_ADDRESS, &endpoint.local.ip().octets())?;
-    writer.be16(endpoint::LOCAL_PORT, endpoint.local.port())?;
-    if let Some(remote) = endpoint.remote {
-        writer.bytes(endpoint::REMOTE_ADDRESS, &remote.ip().octets())?;
-        writer.be16(endpoint::REMOTE_PORT, remote.port())?;
+fn write_stream(writer: &mut Writer<'_>, live: &LiveStream, now: Jiffies) -> Result {
+    let Stream { kind, a, b } = &live.signalled;
+    writer.u32(stream::KIND, *kind as u32)?;
+    writer.nest(stream::A, |writer| write_endpoint(writer, a))?;
+    writer.nest(stream::B, |writer| write_endpoint(writer, b))?;
+    for (counters, quality, leg) in [
+        (stream::FROM_A, stream::QUALITY_A, &live.a),
+        (stream::FROM_B, stream::QUALITY_B, &live.b),
+    ] {
+        writer.nest(counters, |writer| write_totals(writer, &leg.totals()))?;
+        if let Some((standing, counts)) = leg.quality() {
+            let last_ms = now.ms_since(leg.last_admitted());
+            writer.nest(quality, |writer| {
+                write_quality(writer, &standing, &counts, last_ms)
+            })?;
+        }
     }
     Ok(())
+}
+
+fn write_quality(
+    writer: &mut Writer<'_>,
+    standing: &Standing,
+    counts: &Counts,
+    last_ms: u64,
+) -> Result {
+    writer.u32(quality::SSRC, standing.ssrc)?;
+    writer.u32(quality::HIGHEST_SEQUENCE, standing.highest.into())?;
+    if let Some(hz) = standing.hz {
+        writer.u32(quality::CLOCK_RATE, hz)?;
+    }
+    writer.u32(quality::JITTER, standing.jitter)?;
+    writer.uint(quality::LOST, counts.never_arrived())?;
+    writer.uint(quality::REORDERED, counts.reordered)?;
+    writer.uint(quality::DUPLICATES, counts.duplicates)?;
+    writer.uint(quality::JUMPS, counts.jumps)?;
+    writer.uint(quality::RESTARTS, counts.restarts)?;
+    writer.uint(quality::SSRC_CHANGES, counts.ssrc_changes)?;
+    writer.uint(quality::LAST_MS, last_ms)
+}
+
+fn write_endpoint(writer: &mut Writer<'_>, endpoint: &Endpoint) -> Result {
+    write_ip(writer, endpoint::LOCAL_ADDRESS, endpoint.local.ip())?;
+    writer.be16(endpoint::LOCAL_PORT, endpoint.local.port())?;
+    if let Some(remote) = endpoint.remote {
+        write_ip(writer, endpoint::REMOTE_ADDRESS, remote.ip())?;
+        writer.be16(endpoint::REMOTE_PORT, remote.port())?;
+    }
+    if endpoint.sending != Sending::default() {
+        writer.nest(endpoint::SENDING, |writer| {
+            write_sending(writer, &endpoint.sending)
+        })?;
+    }
+    if endpoint.receiving != Receiving::default() {
+        writer.nest(endpoint::RECEIVING, |writer| {
+            write_receiving(writer, &endpoint.receiving)
+        })?;
+    }
+    Ok(())
+}
+
+fn write_sending(writer: &mut Writer<'_>, asked: &Sending) -> Result {
+    let mut number = |id, value: u32| match value {
+        0 => Ok(()),
+        value => writer.u32(id, value),
+    };
+    number(sending::HOP_LIMIT, asked.hops.unwrap_or_default().into())?;
+    number(sending::MARK, asked.mark)?;
+    number(sending::DEVICE, asked.device)?;
+    match asked.dscp {
+        Some(dscp) => writer.u32(sending::DSCP, dscp.into()),
+        None => Ok(()),
+    }
+}
+
+fn write_receiving(writer: &mut Writer<'_>, asked: &Receiving) -> Result {
+    if let Some(types) = asked.payload_types {
+        writer.bytes(receiving::PAYLOAD_TYPES, &types.to_le_bytes())?;
+    }
+    if let Some(ssrc) = asked.ssrc {
+        writer.u32(receiving::SSRC, ssrc)?;
+    }
+    for (id, rate) in [
+        (receiving::PACKET_RATE, asked.packets),
+        (receiving::BYTE_RATE, asked.bytes),
+    ] {
+        if let Some(rate) = rate {
+            writer.u32(id, rate.per_second())?;
+        }
+    }
+    if let Some(rate) = asked.packets.or(asked.bytes) {
+        writer.u32(receiving::BURST_MS, rate.burst_ms())?;
+    }
+    match asked.clock_rate {
+        Some(hz) => writer.u32(receiving::CLOCK_RATE, hz),
+        None => Ok(()),
+    }
 }
 
 /// Writes the values of counters.

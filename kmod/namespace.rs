@@ -16,6 +16,8 @@ use crate::{
             ReadSide, //
         },
         skb::{
+            Ipv4,
+            Ipv6,
             Packet,
             Verdict, //
         },
@@ -25,17 +27,19 @@ use crate::{
         },
         time, //
     },
+    relay::remote::Remote,
     sessions::{
         Refused,
         Sessions, //
     },
     table::{
         Ports,
+        Settings,
         Table, //
     },
 };
 use core::{
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::atomic::{
         AtomicU64,
         Ordering::Relaxed, //
@@ -53,6 +57,13 @@ const TICK_MS: u32 = 500;
 
 /// How many sessions one look ends before it lets commands in.
 const EXPIRE_BATCH: usize = 64;
+
+/// What a namespace that was told nothing does.
+const UNSET: Settings = Settings {
+    port_min: 0,
+    port_max: 0,
+    quality: true,
+};
 
 /// The relay of one network namespace.
 #[pin_data]
@@ -93,25 +104,42 @@ impl Relay {
         self.net
     }
 
+    #[inline(always)]
+    fn decide<V: hook::Relayed>(&self, packet: Packet<'_, V>) -> Verdict
+    where
+        Remote: PartialEq<V::TransportAddress>,
+    {
+        let rcu: ReadSide<'_> = packet.rcu();
+        match self.table.load(rcu) {
+            Some(table) => hook::decide(
+                self.net,
+                table,
+                |packets| {
+                    self.unowned.fetch_add(packets, Relaxed);
+                },
+                packet,
+            ),
+            None => packet.accept(),
+        }
+    }
+
     /// Packets to ports of the range that no session owned.
     pub(crate) fn unowned(&self) -> u64 {
         self.unowned.load(Relaxed)
     }
 
-    /// Sets the port range and the local addresses; what is `None` stays. All or nothing.
+    /// Changes the settings, and the local addresses unless that is `None`. All or nothing.
     pub(crate) fn configure(
         &self,
-        range: Option<(u16, u16)>,
-        addresses: Option<KVec<Ipv4Addr>>,
+        change: impl FnOnce(Settings) -> Settings,
+        addresses: Option<KVec<IpAddr>>,
     ) -> Result<(), Refused> {
         let mut control = self.control.lock();
-        let (port_min, port_max) = range.unwrap_or(control.table.range());
-        let old = control.table.addresses();
-        let mut ports = KVec::with_capacity(old.len(), GFP_KERNEL)?;
+        let mut table = Table::new(change(*control.table.settings()));
         match addresses {
             None => {
-                for entry in old {
-                    ports.push(entry.clone(), GFP_KERNEL)?;
+                for (address, ports) in control.table.addresses() {
+                    table.add(address, ports.clone())?;
                 }
             }
             Some(addresses) => {
@@ -120,15 +148,15 @@ impl Relay {
                     return Err(Refused::InUse(local, id));
                 }
                 for address in addresses {
-                    let entry = match control.table.ports(address) {
+                    let ports = match control.table.ports(address) {
                         Some(ports) => ports.clone(),
                         None => Ports::new()?,
                     };
-                    ports.push((address, entry), GFP_KERNEL)?;
+                    table.add(address, ports)?;
                 }
             }
         }
-        let table = RcuArc::new(Table::new(port_min, port_max, ports), GFP_KERNEL)?;
+        let table = RcuArc::new(table, GFP_KERNEL)?;
         control.table = table.clone();
         self.table.replace(Some(table));
         Ok(())
@@ -152,26 +180,20 @@ impl Namespace for Relay {
             table: RcuSlot::new(None),
             unowned: AtomicU64::new(0),
             control <- new_mutex!(Control {
-                table: RcuArc::new(Table::new(0, 0, KVec::new()), GFP_KERNEL)?,
+                table: RcuArc::new(Table::new(UNSET), GFP_KERNEL)?,
                 sessions: Sessions::new(*net),
             }),
         })
     }
 
     #[inline(always)]
-    fn ipv4(&self, packet: Packet<'_>) -> Verdict {
-        let rcu: ReadSide<'_> = packet.rcu();
-        match self.table.load(rcu) {
-            Some(table) => hook::ipv4(
-                self.net,
-                table,
-                |packets| {
-                    self.unowned.fetch_add(packets, Relaxed);
-                },
-                packet,
-            ),
-            None => packet.accept(),
-        }
+    fn ipv4(&self, packet: Packet<'_, Ipv4>) -> Verdict {
+        self.decide(packet)
+    }
+
+    #[inline(always)]
+    fn ipv6(&self, packet: Packet<'_, Ipv6>) -> Verdict {
+        self.decide(packet)
     }
 
     fn exit(&self) {

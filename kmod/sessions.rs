@@ -12,6 +12,7 @@ use crate::{
         Forward,
         Leg, //
     },
+    gate::Gate,
     net::{
         namespace::Net,
         rcu::{
@@ -46,8 +47,8 @@ use crate::{
 use core::{
     fmt,
     net::{
-        Ipv4Addr,
-        SocketAddrV4, //
+        IpAddr,
+        SocketAddr, //
     },
 };
 use kernel::{
@@ -78,7 +79,7 @@ impl Stream {
     }
 
     /// The local endpoints, each once.
-    fn locals(&self) -> impl Iterator<Item = SocketAddrV4> {
+    fn locals(&self) -> impl Iterator<Item = SocketAddr> {
         let second = (!self.is_shared()).then_some(self.b.local);
         [Some(self.a.local), second].into_iter().flatten()
     }
@@ -123,17 +124,17 @@ pub(crate) struct Changes {
 /// Why a command was refused. The text fits into an extended ack.
 pub(crate) enum Refused {
     /// A local address is not configured.
-    NotLocal(Ipv4Addr),
+    NotLocal(IpAddr),
     /// A local endpoint belongs to a session, or is asked for twice (id 0).
-    Taken(SocketAddrV4, u64),
+    Taken(SocketAddr, u64),
     /// The endpoints of a stream do not go together.
     Invalid(Side, Invalid),
     /// There is no session with this id.
     NoSession(u64),
     /// The session has no stream of this kind between these local endpoints.
-    NoStream(SocketAddrV4),
+    NoStream(SocketAddr),
     /// A session lives on an address that would go.
-    InUse(SocketAddrV4, u64),
+    InUse(SocketAddr, u64),
     /// The kernel has no memory left.
     NoMemory,
 }
@@ -202,17 +203,20 @@ impl From<AllocError> for Refused {
 }
 
 /// A stream and what packets see of it.
-struct LiveStream {
-    signalled: Stream,
-    a: RcuArc<Leg>,
-    b: RcuArc<Leg>,
+pub(crate) struct LiveStream {
+    /// As signalled.
+    pub(crate) signalled: Stream,
+    /// What arrives at its endpoint a.
+    pub(crate) a: RcuArc<Leg>,
+    /// What arrives at its endpoint b.
+    pub(crate) b: RcuArc<Leg>,
 }
 
 impl LiveStream {
     /// Makes packets to the local endpoints arrive here.
     fn own_ports(&self, table: &Table) {
-        let own = |local: SocketAddrV4, leg: &RcuArc<Leg>| {
-            if let Some(ports) = table.ports(*local.ip()) {
+        let own = |local: SocketAddr, leg: &RcuArc<Leg>| {
+            if let Some(ports) = table.ports(local.ip()) {
                 ports.set_owner(local.port(), Some(leg.clone()));
             }
         };
@@ -266,11 +270,9 @@ impl Session {
         now.ms_since(self.last_active())
     }
 
-    /// Its streams, with what arrived at each endpoint (a, then b).
-    pub(crate) fn streams(&self) -> impl Iterator<Item = (&Stream, Totals, Totals)> {
-        self.streams
-            .iter()
-            .map(|live| (&live.signalled, live.a.totals(), live.b.totals()))
+    /// Its streams.
+    pub(crate) fn streams(&self) -> &[LiveStream] {
+        &self.streams
     }
 
     fn last_active(&self) -> Jiffies {
@@ -282,9 +284,9 @@ impl Session {
 
     fn totals(&self) -> Totals {
         let mut sum = Totals::default();
-        for (_, from_a, from_b) in self.streams() {
-            sum.add(&from_a);
-            sum.add(&from_b);
+        for live in &self.streams {
+            sum.add(&live.a.totals());
+            sum.add(&live.b.totals());
         }
         sum
     }
@@ -398,16 +400,16 @@ impl Sessions {
         &mut self,
         table: &Table,
         wanted: Wanted,
-        claimed: &mut RBTree<(Ipv4Addr, u16), ()>,
+        claimed: &mut RBTree<(IpAddr, u16), ()>,
     ) -> Result<Prepared, Refused> {
         let mut replaces: KVec<u64> = KVec::new();
         for stream in &wanted.streams {
             stream.validate(table)?;
             for local in stream.locals() {
                 let ports = table
-                    .ports(*local.ip())
-                    .ok_or(Refused::NotLocal(*local.ip()))?;
-                let claim = RBTreeNode::new((*local.ip(), local.port()), (), GFP_KERNEL)
+                    .ports(local.ip())
+                    .ok_or(Refused::NotLocal(local.ip()))?;
+                let claim = RBTreeNode::new((local.ip(), local.port()), (), GFP_KERNEL)
                     .map_err(|_| Refused::NoMemory)?;
                 if claimed.insert(claim).is_some() {
                     return Err(Refused::Taken(local, 0));
@@ -463,6 +465,7 @@ impl Sessions {
                 self.net,
                 (source, here.local),
                 (there.local, destination),
+                there.sending,
             )?),
             _ => None,
         };
@@ -470,8 +473,11 @@ impl Sessions {
             carries: match kind {
                 StreamKind::Rtp => Carries::Rtp,
                 StreamKind::Rtcp => Carries::Rtcp,
+                StreamKind::Udp => Carries::Udp,
             },
             remote: here.remote.into(),
+            gate: Gate::new(here.receiving)?,
+            clock: here.receiving.clock(),
             forward,
         })
     }
@@ -517,7 +523,7 @@ impl Sessions {
             .iter()
             .flat_map(|live| live.signalled.locals())
         {
-            if let Some(ports) = table.ports(*local.ip()) {
+            if let Some(ports) = table.ports(local.ip()) {
                 // A session that replaced this one owns the port already.
                 if owner(ports, local.port()) == Some(id) {
                     ports.set_owner(local.port(), None);
@@ -621,13 +627,13 @@ impl Sessions {
     }
 
     /// A live session at a local address that `keeps` does not contain.
-    pub(crate) fn outside(&self, keeps: impl Fn(Ipv4Addr) -> bool) -> Option<(SocketAddrV4, u64)> {
+    pub(crate) fn outside(&self, keeps: impl Fn(IpAddr) -> bool) -> Option<(SocketAddr, u64)> {
         self.by_id.values().find_map(|session| {
             let mut locals = session
                 .streams
                 .iter()
                 .flat_map(|live| live.signalled.locals());
-            let local = locals.find(|local| !keeps(*local.ip()))?;
+            let local = locals.find(|local| !keeps(local.ip()))?;
             Some((local, session.id))
         })
     }

@@ -15,8 +15,10 @@ use crate::{
     },
 };
 use core::net::{
+    IpAddr,
     Ipv4Addr,
-    SocketAddrV4, //
+    Ipv6Addr,
+    SocketAddr, //
 };
 use kernel::{
     alloc::AllocError,
@@ -82,56 +84,96 @@ impl Ports {
     }
 }
 
-/// The local addresses and the port range of a namespace: an immutable snapshot, replaced as a
+/// A local address and its ports.
+type Entry<A> = (A, RcuArc<Ports>);
+
+/// What a namespace is told beside its local addresses.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    /// First port of the range, 0 when it was never set.
+    pub(crate) port_min: u16,
+    /// Last port of the range.
+    pub(crate) port_max: u16,
+    /// Whether loss, reordering and jitter are measured.
+    pub(crate) quality: bool,
+}
+
+/// The local addresses and the settings of a namespace: an immutable snapshot, replaced as a
 /// whole when the configuration changes.
 pub(crate) struct Table {
-    port_min: u16,
-    port_max: u16,
-    addresses: KVec<(Ipv4Addr, RcuArc<Ports>)>,
+    settings: Settings,
+    ipv4: KVec<Entry<Ipv4Addr>>,
+    ipv6: KVec<Entry<Ipv6Addr>>,
 }
 
 impl Table {
-    /// Makes a snapshot.
-    pub(crate) fn new(
-        port_min: u16,
-        port_max: u16,
-        addresses: KVec<(Ipv4Addr, RcuArc<Ports>)>,
-    ) -> Self {
+    /// Makes a snapshot without addresses.
+    pub(crate) fn new(settings: Settings) -> Self {
         Self {
-            port_min,
-            port_max,
-            addresses,
+            settings,
+            ipv4: KVec::new(),
+            ipv6: KVec::new(),
         }
     }
 
-    /// The range's first and last port. 0 and 0 when it was never set.
-    pub(crate) fn range(&self) -> (u16, u16) {
-        (self.port_min, self.port_max)
+    /// Adds a local address to a snapshot that is being made.
+    pub(crate) fn add(&mut self, address: IpAddr, ports: RcuArc<Ports>) -> Result<(), AllocError> {
+        match address {
+            IpAddr::V4(address) => self.ipv4.push((address, ports), GFP_KERNEL),
+            IpAddr::V6(address) => self.ipv6.push((address, ports), GFP_KERNEL),
+        }
     }
 
-    /// The local addresses.
-    pub(crate) fn addresses(&self) -> &[(Ipv4Addr, RcuArc<Ports>)] {
-        &self.addresses
+    /// Everything but the addresses.
+    #[inline(always)]
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The local addresses with their ports, IPv4 first.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (IpAddr, &RcuArc<Ports>)> {
+        let ipv4 = self.ipv4.iter().map(|(address, ports)| (IpAddr::V4(*address), ports));
+        let ipv6 = self.ipv6.iter().map(|(address, ports)| (IpAddr::V6(*address), ports));
+        Iterator::chain(ipv4, ipv6)
     }
 
     /// The ports of a local address; `None` when the address is not one.
+    pub(crate) fn ports(&self, address: IpAddr) -> Option<&RcuArc<Ports>> {
+        match address {
+            IpAddr::V4(address) => self.ipv4_ports(address),
+            IpAddr::V6(address) => self.ipv6_ports(address),
+        }
+    }
+
+    /// The ports of a local IPv4 address; `None` when the address is not one.
     #[inline(always)]
-    pub(crate) fn ports(&self, address: Ipv4Addr) -> Option<&RcuArc<Ports>> {
-        // There are a handful: comparing them all is the fastest search.
-        self.addresses
-            .iter()
-            .find(|(local, _)| *local == address)
-            .map(|(_, ports)| ports)
+    pub(crate) fn ipv4_ports(&self, address: Ipv4Addr) -> Option<&RcuArc<Ports>> {
+        find(&self.ipv4, address)
+    }
+
+    /// The ports of a local IPv6 address; `None` when the address is not one.
+    #[inline(always)]
+    pub(crate) fn ipv6_ports(&self, address: Ipv6Addr) -> Option<&RcuArc<Ports>> {
+        find(&self.ipv6, address)
     }
 
     /// Whether packets to this address and port are the relay's even when no session owns them.
-    pub(crate) fn is_relay_port(&self, at: SocketAddrV4) -> bool {
-        self.in_range(at.port()) && self.ports(*at.ip()).is_some()
+    pub(crate) fn is_relay_port(&self, at: SocketAddr) -> bool {
+        self.in_range(at.port()) && self.ports(at.ip()).is_some()
     }
 
     /// Whether packets to this port are the relay's even when no session owns it.
     #[inline(always)]
     pub(crate) fn in_range(&self, port: u16) -> bool {
-        (self.port_min..=self.port_max).contains(&port) && port != 0
+        (self.settings.port_min..=self.settings.port_max).contains(&port) && port != 0
     }
+}
+
+#[inline(always)]
+fn find<A: Copy + Eq>(addresses: &[Entry<A>], address: A) -> Option<&RcuArc<Ports>> {
+    // There are a handful: comparing them all is the fastest search.
+    addresses
+        .iter()
+        .find(|(local, _)| *local == address)
+        .map(|(_, ports)| ports)
 }

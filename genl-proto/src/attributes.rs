@@ -199,13 +199,13 @@ impl<'a> Value<'a> {
             .map_err(|error| error.within(self.attribute.name))
     }
 
-    fn array<const N: usize>(self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(self) -> Result<[u8; N], DecodeError> {
         self.bytes
             .try_into()
             .map_err(|_| self.wrong(Problem::Length(self.bytes.len())))
     }
 
-    fn wrong(self, problem: Problem) -> DecodeError {
+    pub(crate) fn wrong(self, problem: Problem) -> DecodeError {
         DecodeError::at(self.attribute.name, problem)
     }
 }

@@ -20,6 +20,8 @@ pub struct Config {
     pub ports: Option<RangeInclusive<u16>>,
     /// Addresses the relay receives on.
     pub local_addresses: Vec<IpAddr>,
+    /// Whether loss, reordering and jitter are measured.
+    pub quality: bool,
 }
 
 impl Config {
@@ -37,6 +39,7 @@ impl Config {
                 .all(config::LOCAL_ADDRESS)
                 .map(|address| address.address())
                 .collect::<Result<_, _>>()?,
+            quality: attributes.required(config::QUALITY)?.u32()? != 0,
         })
     }
 }
@@ -49,6 +52,8 @@ pub struct SetConfig {
     /// The addresses to receive on, which replace the old ones; none given
     /// leaves them.
     pub local_addresses: Vec<IpAddr>,
+    /// Whether loss, reordering and jitter are measured; `None` leaves it.
+    pub quality: Option<bool>,
 }
 
 impl SetConfig {
@@ -59,6 +64,9 @@ impl SetConfig {
         }
         for address in &self.local_addresses {
             writer.address(config::LOCAL_ADDRESS, *address)?;
+        }
+        if let Some(quality) = self.quality {
+            writer.u32(config::QUALITY, quality.into())?;
         }
         Ok(())
     }

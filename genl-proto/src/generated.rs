@@ -38,17 +38,20 @@ pub enum StreamKind {
     Rtp = 0,
     /// RTCP on a port of its own.
     Rtcp = 1,
+    /// Any UDP payload, such as fax over UDPTL (T.38).
+    Udp = 2,
 }
 
 impl StreamKind {
     /// Every value, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::Rtp, Self::Rtcp];
+    pub const ALL: [Self; 3] = [Self::Rtp, Self::Rtcp, Self::Udp];
 
     /// The value of this number; none when there is no such value.
     pub const fn from_u32(number: u32) -> Option<Self> {
         match number {
             0 => Some(Self::Rtp),
             1 => Some(Self::Rtcp),
+            2 => Some(Self::Udp),
             _ => None,
         }
     }
@@ -58,6 +61,7 @@ impl StreamKind {
         match self {
             Self::Rtp => "rtp",
             Self::Rtcp => "rtcp",
+            Self::Udp => "udp",
         }
     }
 }
@@ -85,11 +89,17 @@ pub enum DropReason {
     NoRoute = 6,
     /// The packet could not be made writable.
     NoMemory = 7,
+    /// The RTP payload type is not one of the endpoint's payload-types.
+    PayloadType = 8,
+    /// The SSRC is not the one the endpoint is pinned to.
+    ForeignSsrc = 9,
+    /// The endpoint sends more than its packet-rate or byte-rate allows.
+    Rate = 10,
 }
 
 impl DropReason {
     /// Every value, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::NoSession,
         Self::ForeignSource,
         Self::Malformed,
@@ -98,6 +108,9 @@ impl DropReason {
         Self::TooBig,
         Self::NoRoute,
         Self::NoMemory,
+        Self::PayloadType,
+        Self::ForeignSsrc,
+        Self::Rate,
     ];
 
     /// The value of this number; none when there is no such value.
@@ -111,6 +124,9 @@ impl DropReason {
             5 => Some(Self::TooBig),
             6 => Some(Self::NoRoute),
             7 => Some(Self::NoMemory),
+            8 => Some(Self::PayloadType),
+            9 => Some(Self::ForeignSsrc),
+            10 => Some(Self::Rate),
             _ => None,
         }
     }
@@ -126,6 +142,9 @@ impl DropReason {
             Self::TooBig => "too-big",
             Self::NoRoute => "no-route",
             Self::NoMemory => "no-memory",
+            Self::PayloadType => "payload-type",
+            Self::ForeignSsrc => "foreign-ssrc",
+            Self::Rate => "rate",
         }
     }
 }
@@ -178,8 +197,9 @@ pub enum Command {
     /// port is taken, EADDRNOTAVAIL when a local address is not configured.
     SessionNew = 1,
     /// Change a session. Streams are matched by their kind and local endpoints,
-    /// must exist, and get the remotes given; streams not named stay as they
-    /// are. Counters go on. ENOENT when there is no such session or stream.
+    /// must exist, and get the remotes and everything else as given; streams
+    /// not named stay as they are. Counters go on. ENOENT when there is no such
+    /// session or stream.
     SessionSet = 2,
     /// End a session and answer its final state. ENOENT when there is none.
     SessionDel = 3,
@@ -193,9 +213,9 @@ pub enum Command {
     SessionBulkDel = 7,
     /// Tell the settings and the versions.
     ConfigGet = 8,
-    /// Set the port range, the local addresses, or both; what is not given
-    /// stays. The addresses given replace the old ones. EBUSY when a session
-    /// lives on an address that would go.
+    /// Set the port range, the local addresses, what is measured; what is not
+    /// given stays. The addresses given replace the old ones. EBUSY when a
+    /// session lives on an address that would go.
     ConfigSet = 9,
     /// Tell the counters of the whole network namespace.
     TotalsGet = 10,
@@ -332,6 +352,152 @@ pub struct Group {
     pub admin: bool,
 }
 
+/// Attribute set `sending`. How packets are sent to an endpoint's party.
+pub mod sending {
+    use super::{Attribute, Kind};
+
+    /// Differentiated services code point (RFC 2474); as it arrived when not
+    /// given. The ECN bits are kept in any case.
+    pub const DSCP: u16 = 1;
+
+    /// Time to live, or hop limit; one less than it arrived with when not
+    /// given. A packet whose own has run out is dropped in any case.
+    pub const HOP_LIMIT: u16 = 2;
+
+    /// Mark (fwmark) of the packets and of their route look-up; 0 when not
+    /// given.
+    pub const MARK: u16 = 3;
+
+    /// Index of the network device packets leave through, or of the VRF their
+    /// route is looked up in; any when not given.
+    pub const DEVICE: u16 = 4;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 4;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 4] = [
+        Attribute {
+            id: DSCP,
+            name: "dscp",
+            kind: Kind::U32 { min: 0, max: 63 },
+            multi: false,
+        },
+        Attribute {
+            id: HOP_LIMIT,
+            name: "hop-limit",
+            kind: Kind::U32 { min: 1, max: 255 },
+            multi: false,
+        },
+        Attribute {
+            id: MARK,
+            name: "mark",
+            kind: Kind::U32 {
+                min: 0,
+                max: u32::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: DEVICE,
+            name: "device",
+            kind: Kind::U32 {
+                min: 1,
+                max: 2_147_483_647,
+            },
+            multi: false,
+        },
+    ];
+}
+
+/// Attribute set `receiving`. What is admitted from an endpoint's party, beside
+/// what all of a stream's packets have to be.
+pub mod receiving {
+    use super::{Attribute, Kind};
+
+    /// The RTP payload types that are admitted, 128 bits in 16 bytes, the
+    /// lowest bit of the first byte for payload type 0; all when not given.
+    pub const PAYLOAD_TYPES: u16 = 1;
+
+    /// The only RTP synchronisation source that is admitted; any when not
+    /// given.
+    pub const SSRC: u16 = 2;
+
+    /// Packets a second that are admitted in the long run; any number when not
+    /// given.
+    pub const PACKET_RATE: u16 = 3;
+
+    /// UDP payload bytes a second that are admitted in the long run; any number
+    /// when not given.
+    pub const BYTE_RATE: u16 = 4;
+
+    /// How much of the long run may come at once, in milliseconds of either
+    /// rate; 1000 when not given.
+    pub const BURST_MS: u16 = 5;
+
+    /// Rate of the RTP timestamps in Hz, which jitter is measured by; when not
+    /// given, that of the payload type (RFC 3551), 8000 for dynamic ones.
+    pub const CLOCK_RATE: u16 = 6;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 6;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 6] = [
+        Attribute {
+            id: PAYLOAD_TYPES,
+            name: "payload-types",
+            kind: Kind::Binary {
+                min_len: 16,
+                max_len: 16,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: SSRC,
+            name: "ssrc",
+            kind: Kind::U32 {
+                min: 0,
+                max: u32::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: PACKET_RATE,
+            name: "packet-rate",
+            kind: Kind::U32 {
+                min: 1,
+                max: u32::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: BYTE_RATE,
+            name: "byte-rate",
+            kind: Kind::U32 {
+                min: 1,
+                max: u32::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: BURST_MS,
+            name: "burst-ms",
+            kind: Kind::U32 { min: 1, max: 60000 },
+            multi: false,
+        },
+        Attribute {
+            id: CLOCK_RATE,
+            name: "clock-rate",
+            kind: Kind::U32 {
+                min: 1,
+                max: 249_999_999,
+            },
+            multi: false,
+        },
+    ];
+}
+
 /// Attribute set `endpoint`. One side of a stream.
 pub mod endpoint {
     use super::{Attribute, Kind};
@@ -351,11 +517,17 @@ pub mod endpoint {
     /// UDP port of the party.
     pub const REMOTE_PORT: u16 = 4;
 
+    /// How packets are sent to the party.
+    pub const SENDING: u16 = 5;
+
+    /// What is admitted from the party.
+    pub const RECEIVING: u16 = 6;
+
     /// The largest number of an attribute of this set.
-    pub const MAX: u16 = 4;
+    pub const MAX: u16 = 6;
 
     /// Every attribute, in the order of their numbers.
-    pub const ATTRS: [Attribute; 4] = [
+    pub const ATTRS: [Attribute; 6] = [
         Attribute {
             id: LOCAL_ADDRESS,
             name: "local-address",
@@ -394,6 +566,18 @@ pub mod endpoint {
             },
             multi: false,
         },
+        Attribute {
+            id: SENDING,
+            name: "sending",
+            kind: Kind::Nest(&super::sending::ATTRS),
+            multi: false,
+        },
+        Attribute {
+            id: RECEIVING,
+            name: "receiving",
+            kind: Kind::Nest(&super::receiving::ATTRS),
+            multi: false,
+        },
     ];
 }
 
@@ -418,7 +602,7 @@ pub mod drops {
             name: "reason",
             kind: Kind::U32 {
                 min: 0,
-                max: super::DropReason::NoMemory as u32,
+                max: super::DropReason::Rate as u32,
             },
             multi: false,
         },
@@ -471,6 +655,133 @@ pub mod counters {
     ];
 }
 
+/// Attribute set `quality`. How well the RTP packets arrived at an endpoint,
+/// before anything the relay did to them (RFC 3550 sections 6.4.1 and A.1 to
+/// A.8).
+pub mod quality {
+    use super::{Attribute, Kind};
+
+    /// Synchronisation source of the last run of packets.
+    pub const SSRC: u16 = 1;
+
+    /// Highest sequence number of the run, 16 bits.
+    pub const HIGHEST_SEQUENCE: u16 = 2;
+
+    /// Rate of the timestamps in Hz; left out when it is an uncommon one that
+    /// was given.
+    pub const CLOCK_RATE: u16 = 3;
+
+    /// Interarrival jitter of the run, in timestamp units.
+    pub const JITTER: u16 = 4;
+
+    /// Packets of which no copy arrived. The cumulative number of RFC 3550 is
+    /// this less the duplicates.
+    pub const LOST: u16 = 5;
+
+    /// Packets that arrived after a later one.
+    pub const REORDERED: u16 = 6;
+
+    /// Packets that had arrived before.
+    pub const DUPLICATES: u16 = 7;
+
+    /// Packets too far from the others in the sequence to belong to it.
+    pub const JUMPS: u16 = 8;
+
+    /// Times the sequence began anew, with the same source.
+    pub const RESTARTS: u16 = 9;
+
+    /// Times another source took the place of one.
+    pub const SSRC_CHANGES: u16 = 10;
+
+    /// Time since the last packet of any kind was admitted, in milliseconds.
+    pub const LAST_MS: u16 = 11;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 11;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 11] = [
+        Attribute {
+            id: SSRC,
+            name: "ssrc",
+            kind: Kind::U32 {
+                min: 0,
+                max: u32::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: HIGHEST_SEQUENCE,
+            name: "highest-sequence",
+            kind: Kind::U32 {
+                min: 0,
+                max: u32::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: CLOCK_RATE,
+            name: "clock-rate",
+            kind: Kind::U32 {
+                min: 0,
+                max: u32::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: JITTER,
+            name: "jitter",
+            kind: Kind::U32 {
+                min: 0,
+                max: u32::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: LOST,
+            name: "lost",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: REORDERED,
+            name: "reordered",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: DUPLICATES,
+            name: "duplicates",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: JUMPS,
+            name: "jumps",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: RESTARTS,
+            name: "restarts",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: SSRC_CHANGES,
+            name: "ssrc-changes",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: LAST_MS,
+            name: "last-ms",
+            kind: Kind::Uint,
+            multi: false,
+        },
+    ];
+}
+
 /// Attribute set `stream`. Two endpoints facing each other.
 pub mod stream {
     use super::{Attribute, Kind};
@@ -491,17 +802,25 @@ pub mod stream {
     /// What arrived at endpoint b. Answers and events only.
     pub const FROM_B: u16 = 5;
 
+    /// How well RTP arrived at endpoint a. Answers and events only; when there
+    /// was any.
+    pub const QUALITY_A: u16 = 6;
+
+    /// How well RTP arrived at endpoint b. Answers and events only; when there
+    /// was any.
+    pub const QUALITY_B: u16 = 7;
+
     /// The largest number of an attribute of this set.
-    pub const MAX: u16 = 5;
+    pub const MAX: u16 = 7;
 
     /// Every attribute, in the order of their numbers.
-    pub const ATTRS: [Attribute; 5] = [
+    pub const ATTRS: [Attribute; 7] = [
         Attribute {
             id: KIND,
             name: "kind",
             kind: Kind::U32 {
                 min: 0,
-                max: super::StreamKind::Rtcp as u32,
+                max: super::StreamKind::Udp as u32,
             },
             multi: false,
         },
@@ -527,6 +846,18 @@ pub mod stream {
             id: FROM_B,
             name: "from-b",
             kind: Kind::Nest(&super::counters::ATTRS),
+            multi: false,
+        },
+        Attribute {
+            id: QUALITY_A,
+            name: "quality-a",
+            kind: Kind::Nest(&super::quality::ATTRS),
+            multi: false,
+        },
+        Attribute {
+            id: QUALITY_B,
+            name: "quality-b",
+            kind: Kind::Nest(&super::quality::ATTRS),
             multi: false,
         },
     ];
@@ -743,11 +1074,15 @@ pub mod config {
     /// of them and to a port of the range that no session owns is dropped.
     pub const LOCAL_ADDRESS: u16 = 5;
 
+    /// Whether loss, reordering and jitter are measured: 1, as in the
+    /// beginning, or 0, which saves a few instructions a packet.
+    pub const QUALITY: u16 = 6;
+
     /// The largest number of an attribute of this set.
-    pub const MAX: u16 = 5;
+    pub const MAX: u16 = 6;
 
     /// Every attribute, in the order of their numbers.
-    pub const ATTRS: [Attribute; 5] = [
+    pub const ATTRS: [Attribute; 6] = [
         Attribute {
             id: PROTOCOL_VERSION,
             name: "protocol-version",
@@ -791,6 +1126,12 @@ pub mod config {
                 max_len: 16,
             },
             multi: true,
+        },
+        Attribute {
+            id: QUALITY,
+            name: "quality",
+            kind: Kind::U32 { min: 0, max: 1 },
+            multi: false,
         },
     ];
 }
@@ -935,7 +1276,12 @@ pub const OPERATIONS: [Operation; 10] = [
         command: Command::ConfigSet,
         name: "config-set",
         attributes: &config::ATTRS,
-        request: &[config::PORT_MIN, config::PORT_MAX, config::LOCAL_ADDRESS],
+        request: &[
+            config::PORT_MIN,
+            config::PORT_MAX,
+            config::LOCAL_ADDRESS,
+            config::QUALITY,
+        ],
         dump: false,
         admin: true,
     },

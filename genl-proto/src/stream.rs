@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use crate::attributes::{Attributes, DecodeError};
 use crate::counters::Counters;
 use crate::generated::{StreamKind, endpoint, stream};
+use crate::policy::{Receiving, Sending};
+use crate::quality::Quality;
 use crate::writer::{EncodeError, Writer};
 
 /// One side of a stream.
@@ -15,6 +17,10 @@ pub struct Endpoint {
     pub local: SocketAddr,
     /// The party; `None` while nothing may be sent to it (hold).
     pub remote: Option<SocketAddr>,
+    /// How packets are sent to the party.
+    pub sending: Sending,
+    /// What is admitted from the party.
+    pub receiving: Receiving,
 }
 
 /// Two endpoints facing each other.
@@ -37,15 +43,36 @@ pub struct StreamState {
     pub from_a: Counters,
     /// What arrived at its endpoint `b`.
     pub from_b: Counters,
+    /// How well RTP arrived at its endpoint `a`; `None` when there was none, or nothing was
+    /// measured.
+    pub quality_a: Option<Quality>,
+    /// How well RTP arrived at its endpoint `b`.
+    pub quality_b: Option<Quality>,
 }
 
 impl Endpoint {
+    /// An endpoint of which nothing special is asked.
+    pub fn new(local: SocketAddr, remote: Option<SocketAddr>) -> Self {
+        Self {
+            local,
+            remote,
+            sending: Sending::default(),
+            receiving: Receiving::default(),
+        }
+    }
+
     fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
         writer.address(endpoint::LOCAL_ADDRESS, self.local.ip())?;
         writer.be16(endpoint::LOCAL_PORT, self.local.port())?;
         if let Some(remote) = self.remote {
             writer.address(endpoint::REMOTE_ADDRESS, remote.ip())?;
             writer.be16(endpoint::REMOTE_PORT, remote.port())?;
+        }
+        if self.sending != Sending::default() {
+            writer.nest(endpoint::SENDING, |writer| self.sending.encode(writer))?;
+        }
+        if self.receiving != Receiving::default() {
+            writer.nest(endpoint::RECEIVING, |writer| self.receiving.encode(writer))?;
         }
         Ok(())
     }
@@ -64,6 +91,14 @@ impl Endpoint {
                 None
             } else {
                 Some(socket(endpoint::REMOTE_ADDRESS, endpoint::REMOTE_PORT)?)
+            },
+            sending: match attributes.get(endpoint::SENDING) {
+                Some(nest) => nest.nest(Sending::decode)?,
+                None => Sending::default(),
+            },
+            receiving: match attributes.get(endpoint::RECEIVING) {
+                Some(nest) => nest.nest(Receiving::decode)?,
+                None => Receiving::default(),
             },
         })
     }
@@ -89,6 +124,12 @@ impl Stream {
 
 impl StreamState {
     pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
+        let quality = |id| {
+            let quality = attributes.get(id);
+            quality
+                .map(|quality| quality.nest(Quality::decode))
+                .transpose()
+        };
         Ok(Self {
             stream: Stream::decode(attributes)?,
             from_a: attributes
@@ -97,6 +138,8 @@ impl StreamState {
             from_b: attributes
                 .required(stream::FROM_B)?
                 .nest(Counters::decode)?,
+            quality_a: quality(stream::QUALITY_A)?,
+            quality_b: quality(stream::QUALITY_B)?,
         })
     }
 }

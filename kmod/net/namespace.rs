@@ -12,8 +12,11 @@ use super::{
         ReadSide, //
     },
     skb::{
+        Ipv4,
+        Ipv6,
         Packet,
-        Verdict, //
+        Verdict,
+        Version, //
     },
 };
 use core::{
@@ -74,7 +77,7 @@ impl Id {
 
 /// What the module does in one network namespace.
 pub(crate) trait Namespace: Send + Sync + Sized + 'static {
-    /// Priority of the hook among those of PRE_ROUTING (`enum nf_ip_hook_priorities`).
+    /// Priority of the hooks among those of PRE_ROUTING (`enum nf_ip_hook_priorities`).
     const PRIORITY: i32;
 
     /// Where the number of this type is kept: a static of the implementation's own.
@@ -84,7 +87,10 @@ pub(crate) trait Namespace: Send + Sync + Sized + 'static {
     fn new(net: Net) -> impl PinInit<Self, Error>;
 
     /// Decides about an IPv4 packet at PRE_ROUTING. Must not sleep.
-    fn ipv4(&self, packet: Packet<'_>) -> Verdict;
+    fn ipv4(&self, packet: Packet<'_, Ipv4>) -> Verdict;
+
+    /// Decides about an IPv6 packet at PRE_ROUTING. Must not sleep.
+    fn ipv6(&self, packet: Packet<'_, Ipv6>) -> Verdict;
 
     /// The namespace goes: no packet and no command comes any more.
     fn exit(&self);
@@ -93,7 +99,7 @@ pub(crate) trait Namespace: Send + Sync + Sized + 'static {
 /// What `net_generic()` points to.
 struct Entry<T: Namespace> {
     state: Arc<T>,
-    hook: bindings::nf_hook_ops,
+    hooks: [bindings::nf_hook_ops; 2],
 }
 
 /// `T` in all network namespaces, those to come included.
@@ -123,6 +129,7 @@ impl<T: Namespace> Registration<T> {
                 init: Some(init::<T>),
                 pre_exit: Some(pre_exit::<T>),
                 exit: Some(exit::<T>),
+                exit_batch: Some(exit_batch),
                 id: T::id().0.get(),
                 size: size_of::<*mut Entry<T>>(),
                 ..Default::default()
@@ -181,19 +188,23 @@ unsafe extern "C" fn init<T: Namespace>(raw: *mut bindings::net) -> c_int {
         // SAFETY: The namespace outlives its `Entry`, which `exit` frees.
         let net = unsafe { Net::from_raw(net) };
         let state = Arc::pin_init(T::new(net), GFP_KERNEL)?;
-        let mut hook = bindings::nf_hook_ops {
-            hook: Some(packet::<T>),
+        let hook = |version, function| bindings::nf_hook_ops {
+            hook: Some(function),
             priv_: core::ptr::from_ref::<T>(&state).cast_mut().cast(),
-            pf: bindings::NFPROTO_IPV4 as u8,
+            pf: version as u8,
             hooknum: bindings::nf_inet_hooks_NF_INET_PRE_ROUTING,
             priority: T::PRIORITY,
             ..Default::default()
         };
-        hook.list = Default::default();
-        let entry = KBox::new(Entry { state, hook }, GFP_KERNEL)?;
-        // SAFETY: `hook` and what it points to stay in place until `exit`, after `pre_exit` has
-        // unregistered it.
-        to_result(unsafe { bindings::nf_register_net_hooks(raw, &entry.hook, 1) })?;
+        let hooks = [
+            hook(bindings::NFPROTO_IPV4, ipv4::<T> as Hook),
+            hook(bindings::NFPROTO_IPV6, ipv6::<T> as Hook),
+        ];
+        let entry = KBox::new(Entry { state, hooks }, GFP_KERNEL)?;
+        let [first, ..] = &entry.hooks;
+        // SAFETY: The hooks and what they point to stay in place until `exit`, after `pre_exit`
+        // has unregistered them.
+        to_result(unsafe { bindings::nf_register_net_hooks(raw, first, 2) })?;
         // SAFETY: The kernel calls `init` for registered types.
         unsafe { *slot::<T>(raw) = KBox::into_raw(entry) };
         Ok(0)
@@ -204,8 +215,12 @@ unsafe extern "C" fn init<T: Namespace>(raw: *mut bindings::net) -> c_int {
 ///
 /// Called by the kernel once after a successful [`init`], before [`exit`].
 unsafe extern "C" fn pre_exit<T: Namespace>(net: *mut bindings::net) {
-    // SAFETY: `init` registered the hook of this entry.
-    unsafe { bindings::nf_unregister_net_hooks(net, &(**slot::<T>(net)).hook, 1) };
+    // SAFETY: `init` registered the hooks and filled the slot; nobody takes its `Entry` out before
+    // `exit`.
+    unsafe {
+        let [first, ..] = &(**slot::<T>(net)).hooks;
+        bindings::nf_unregister_net_hooks(net, first, 2);
+    }
 }
 
 /// # Safety
@@ -223,22 +238,60 @@ unsafe extern "C" fn exit<T: Namespace>(net: *mut bindings::net) {
     entry.state.exit();
 }
 
+/// Called by the kernel once after [`exit`] of several namespaces.
+///
+/// The IPv6 routes of a namespace must be gone before it is: they are counted in it.
+unsafe extern "C" fn exit_batch(_: *mut bindings::list_head) {
+    rcu::settle();
+}
+
+type Hook = unsafe extern "C" fn(
+    *mut c_void,
+    *mut bindings::sk_buff,
+    *const bindings::nf_hook_state,
+) -> c_uint;
+
 /// # Safety
 ///
 /// Called by netfilter with the `priv_` given at registration and a packet at PRE_ROUTING.
-unsafe extern "C" fn packet<T: Namespace>(
+unsafe extern "C" fn ipv4<T: Namespace>(
     private: *mut c_void,
     skb: *mut bindings::sk_buff,
     _state: *const bindings::nf_hook_state,
 ) -> c_uint {
-    // SAFETY: `private` is the `T` of an `Entry`, which is freed a grace period after its hook
-    // was unregistered. `nf_hook()` holds the RCU lock, and hands over an `skb` whose IPv4
-    // header `ip_rcv_core()` has checked, for the length of the call.
-    let (state, packet) = unsafe {
+    // SAFETY: By the safety requirement; the header was checked by `ip_rcv_core()`.
+    let (state, packet) = unsafe { arrived::<T, Ipv4>(private, skb) };
+    state.ipv4(packet).as_raw()
+}
+
+/// # Safety
+///
+/// Called by netfilter with the `priv_` given at registration and a packet at PRE_ROUTING.
+unsafe extern "C" fn ipv6<T: Namespace>(
+    private: *mut c_void,
+    skb: *mut bindings::sk_buff,
+    _state: *const bindings::nf_hook_state,
+) -> c_uint {
+    // SAFETY: By the safety requirement; the header was checked by `ip6_rcv_core()`.
+    let (state, packet) = unsafe { arrived::<T, Ipv6>(private, skb) };
+    state.ipv6(packet).as_raw()
+}
+
+/// # Safety
+///
+/// Must be called from a hook with its arguments; the packet must have a whole header of `V`.
+#[inline(always)]
+unsafe fn arrived<'a, T: Namespace, V: Version>(
+    private: *mut c_void,
+    skb: *mut bindings::sk_buff,
+) -> (&'a T, Packet<'a, V>) {
+    // SAFETY: `private` is the `T` of an `Entry`, which is freed a grace period after its hooks
+    // were unregistered. `nf_hook()` holds the RCU lock, and hands over an `skb` that is not
+    // shared, for the length of the call.
+    unsafe {
         (
             &*private.cast::<T>(),
             Packet::from_raw(NonNull::new_unchecked(skb), ReadSide::assume()),
         )
-    };
-    state.ipv4(packet).as_raw()
+    }
 }

@@ -71,10 +71,25 @@ impl<'r> From<&'r kernel::sync::rcu::Guard> for ReadSide<'r> {
 /// Callbacks that were queued and have not finished.
 static PENDING: Atomic<i64> = Atomic::new(0);
 
-/// Waits until everything that was released has been freed.
+/// At most so many objects hold each other in a row, from the table of a namespace down to a
+/// route: table, ports, page, two endpoints that share a port, flow, route.
+const DEPTH: usize = 7;
+
+/// Waits until everything that was released before the call has been freed.
 ///
 /// Freeing one object can release another, which needs a grace period of its own; a single
-/// `rcu_barrier()` does not wait for that one. To be called when nothing is released any more.
+/// `rcu_barrier()` does not wait for that one.
+pub(crate) fn settle() {
+    for _ in 0..DEPTH {
+        if PENDING.load(Relaxed) == 0 {
+            return;
+        }
+        kernel::sync::rcu::rcu_barrier();
+    }
+}
+
+/// Waits until everything that was released has been freed, and the code that frees it is done.
+/// To be called when nothing is released any more.
 pub(crate) fn drain() {
     while PENDING.load(Relaxed) != 0 {
         kernel::sync::rcu::rcu_barrier();

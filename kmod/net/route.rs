@@ -4,6 +4,7 @@
 //!
 //! C headers: [`include/net/dst.h`](srctree/include/net/dst.h),
 //! [`include/net/route.h`](srctree/include/net/route.h),
+//! [`include/net/ip6_fib.h`](srctree/include/net/ip6_fib.h),
 //! [`include/net/neighbour.h`](srctree/include/net/neighbour.h)
 
 use super::{
@@ -11,8 +12,16 @@ use super::{
     namespace::Net,
     rcu::ReadSide, //
 };
+use crate::relay::{
+    ipv6,
+    policy::Sending, //
+};
 use core::{
-    net::SocketAddrV4,
+    net::{
+        SocketAddr,
+        SocketAddrV4,
+        SocketAddrV6, //
+    },
     ptr::NonNull, //
 };
 use kernel::{
@@ -24,11 +33,16 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `dst` is the `dst` of a `struct rtable`, and this value owns one reference of it.
+/// - `dst` is the `dst` of a `struct rtable` (when `to` is IPv4) or of a `struct rt6_info` (when it
+///   is IPv6), and this value owns one reference of it.
 pub(crate) struct Route {
     dst: NonNull<bindings::dst_entry>,
-    mtu: u32,
+    /// What `dst_check()` compares with in IPv6.
+    cookie: u32,
+    /// The size of packets that fit for as long as the route [is current](Self::is_current).
+    fits: u32,
     direct: bool,
+    ipv6: bool,
 }
 
 // SAFETY: A `dst_entry` is made to be shared between CPUs.
@@ -38,63 +52,120 @@ unsafe impl Send for Route {}
 unsafe impl Sync for Route {}
 
 impl Route {
-    /// Looks a route up for UDP between two endpoints. Does not sleep.
-    pub(crate) fn resolve(net: Net, from: SocketAddrV4, to: SocketAddrV4) -> Result<Self> {
+    /// Looks a route up for UDP from one endpoint to another of its family. Does not sleep.
+    pub(crate) fn resolve(
+        net: Net,
+        (from, to): (SocketAddr, SocketAddr),
+        sending: &Sending,
+    ) -> Result<Self> {
+        match (from, to) {
+            (SocketAddr::V4(from), SocketAddr::V4(to)) => {
+                Self::resolve_ipv4(net, (from, to), sending)
+            }
+            (SocketAddr::V6(from), SocketAddr::V6(to)) => {
+                Self::resolve_ipv6(net, (from, to), sending)
+            }
+            _ => Err(EAFNOSUPPORT),
+        }
+    }
+
+    fn resolve_ipv4(
+        net: Net,
+        (from, to): (SocketAddrV4, SocketAddrV4),
+        sending: &Sending,
+    ) -> Result<Self> {
         let mut flow = bindings::flowi4 {
+            __fl_common: common(sending),
             saddr: u32::from_ne_bytes(from.ip().octets()),
             daddr: u32::from_ne_bytes(to.ip().octets()),
-            uli: bindings::flowi_uli {
-                ports: bindings::flowi_uli__bindgen_ty_1 {
-                    dport: to.port().to_be(),
-                    sport: from.port().to_be(),
-                },
-            },
-            ..Default::default()
+            uli: ports(from.port(), to.port()),
         };
-        flow.__fl_common.flowic_proto = bindings::IPPROTO_UDP as u8;
         // SAFETY: `net` is alive, `flow` is valid for the call, and no socket is a valid choice.
         let rtable = from_err_ptr(unsafe {
             bindings::ip_route_output_flow(net.as_ptr(), &mut flow, core::ptr::null())
         })?;
-        // SAFETY: The look-up returned a valid route with a reference for us.
-        let (dst, kind) = unsafe {
-            (
-                NonNull::new_unchecked(&raw mut (*rtable).dst),
-                (*rtable).rt_type,
+        // SAFETY: The look-up returned a valid route.
+        let kind = u32::from(unsafe { (*rtable).rt_type });
+        // SAFETY: The reference the look-up took for us moves into the value.
+        let route = unsafe { Self::new(&raw mut (*rtable).dst, kind == bindings::RTN_UNICAST) };
+        match kind {
+            bindings::RTN_UNICAST | bindings::RTN_LOCAL => Ok(route),
+            _ => Err(ENETUNREACH),
+        }
+    }
+
+    fn resolve_ipv6(
+        net: Net,
+        (from, to): (SocketAddrV6, SocketAddrV6),
+        sending: &Sending,
+    ) -> Result<Self> {
+        let mut flow = bindings::flowi6 {
+            __fl_common: common(sending),
+            saddr: in6(from.ip().octets()),
+            daddr: in6(to.ip().octets()),
+            uli: ports(from.port(), to.port()),
+            ..Default::default()
+        };
+        // SAFETY: `net` is alive, `flow` is valid for the call, and neither a socket nor another
+        // destination is a valid choice.
+        let dst = from_err_ptr(unsafe {
+            bindings::ip6_dst_lookup_flow(
+                net.as_ptr(),
+                core::ptr::null(),
+                &mut flow,
+                core::ptr::null(),
             )
-        };
-        // INVARIANT: `dst` is part of a `struct rtable` whose reference moves here.
-        let mut route = Self {
-            dst,
-            mtu: 0,
-            direct: false,
-        };
-        // SAFETY: By the type invariants `dst` is valid.
-        let entry = unsafe { dst.as_ref() };
+        })?;
+        // SAFETY: The look-up returned the `dst` of a valid `struct rt6_info`.
+        let flags = unsafe { (*dst.cast::<bindings::rt6_info>()).rt6i_flags };
+        let to_here = flags & (bindings::RTF_LOCAL | bindings::RTF_ANYCAST) != 0;
+        // SAFETY: The reference the look-up took for us moves into the value.
+        let mut route = unsafe { Self::new(dst, !to_here) };
+        // INVARIANT: The destination is IPv6.
+        route.ipv6 = true;
+        // In IPv6 a route stays current when the MTU of its device changes.
+        route.fits = route.fits.min(ipv6::LEAST_MTU);
         // SAFETY: As above.
-        route.mtu = unsafe { bindings::lrep_dst_mtu(dst.as_ptr()) };
-        // Everything else (IPsec, tunnels, this host itself) goes the long way.
-        route.direct = entry.xfrm.is_null()
-            && entry.lwtstate.is_null()
-            && u32::from(kind) == bindings::RTN_UNICAST;
-        if matches!(u32::from(kind), bindings::RTN_UNICAST | bindings::RTN_LOCAL) {
-            Ok(route)
-        } else {
-            Err(ENETUNREACH)
+        route.cookie = unsafe { bindings::lrep_rt6_get_cookie(dst.cast()) };
+        Ok(route)
+    }
+
+    /// # Safety
+    ///
+    /// `dst` must be the `dst` of a valid `struct rtable` or `struct rt6_info`, and the caller must
+    /// own a reference, which moves here.
+    unsafe fn new(dst: *mut bindings::dst_entry, is_unicast: bool) -> Self {
+        // SAFETY: By the safety requirement.
+        let (entry, fits) = unsafe { (&*dst, bindings::lrep_dst_mtu(dst)) };
+        // INVARIANT: By the safety requirement.
+        Self {
+            dst: NonNull::from(entry),
+            cookie: 0,
+            fits,
+            // Everything else (IPsec, tunnels, this host itself) goes the long way.
+            direct: is_unicast && entry.xfrm.is_null() && entry.lwtstate.is_null(),
+            ipv6: false,
         }
     }
 
     /// Whether the routing tables still say the same.
     #[inline(always)]
     pub(crate) fn is_current(&self) -> bool {
-        // SAFETY: By the type invariants `dst` is valid. The cookie of IPv4 routes is 0.
-        !unsafe { bindings::lrep_dst_check(self.dst.as_ptr(), 0) }.is_null()
+        // SAFETY: By the type invariants `dst` is valid, and so is the cookie.
+        !unsafe { bindings::lrep_dst_check(self.dst.as_ptr(), self.cookie) }.is_null()
+    }
+
+    /// Whether a packet fits that is so many bytes long from the IP header on.
+    #[inline(always)]
+    pub(crate) fn fits(&self, len: u32) -> bool {
+        len <= self.fits || len <= self.mtu()
     }
 
     /// The largest packet that fits, in bytes from the IP header on.
-    #[inline(always)]
+    #[cold]
     pub(crate) fn mtu(&self) -> u32 {
-        self.mtu
+        // SAFETY: By the type invariants `dst` is valid.
+        unsafe { bindings::lrep_dst_mtu(self.dst.as_ptr()) }
     }
 
     /// Sends a packet whose headers are already those of this route. Consumes it.
@@ -110,15 +181,15 @@ impl Route {
             (&raw const (*self.dst.as_ptr()).__bindgen_anon_1.dev).read_volatile()
         };
         // SAFETY: A route has a device, which stays valid while the RCU lock is held.
-        let (room, mtu_fits) = unsafe {
+        let (room, len) = unsafe {
             (*raw)
                 .__bindgen_anon_1
                 .__bindgen_anon_1
                 .__bindgen_anon_1
                 .dev = dev;
-            (link_layer_room(&*dev), (*raw).len <= self.mtu)
+            (link_layer_room(&*dev), (*raw).len)
         };
-        if !self.direct || !mtu_fits {
+        if !self.direct || !self.fits(len) {
             // SAFETY: `skb` is ours to give away and has a route. Its own namespace is right:
             // the route belongs to the one the device is in.
             unsafe { bindings::lrep_dst_output((*dev).nd_net.net, raw) };
@@ -136,11 +207,14 @@ impl Route {
             return;
         }
         let mut over_ipv6 = false;
-        // SAFETY: `dst` is part of a `struct rtable` by the type invariants, the RCU lock is held,
-        // and the packet is given away exactly once.
+        // SAFETY: By the type invariants `dst` is part of the struct asked for, the RCU lock is
+        // held, and the packet is given away exactly once.
         unsafe {
-            let neighbour =
-                bindings::lrep_ip_neigh_for_gw(self.dst.as_ptr().cast(), raw, &mut over_ipv6);
+            let neighbour = if self.ipv6 {
+                bindings::lrep_ip6_neigh(self.dst.as_ptr().cast(), raw)
+            } else {
+                bindings::lrep_ip_neigh_for_gw(self.dst.as_ptr().cast(), raw, &mut over_ipv6)
+            };
             match from_err_ptr(neighbour) {
                 Ok(neighbour) => {
                     bindings::lrep_neigh_output(neighbour, raw, over_ipv6);
@@ -148,6 +222,36 @@ impl Route {
                 Err(_) => bindings::lrep_kfree_skb(raw),
             }
         }
+    }
+}
+
+/// Whether the kernel does IPv6: it can be switched off when the kernel is started.
+pub(crate) fn has_ipv6() -> bool {
+    // SAFETY: A look at a flag without requirements.
+    unsafe { bindings::lrep_ipv6_mod_enabled() }
+}
+
+fn common(sending: &Sending) -> bindings::flowi_common {
+    bindings::flowi_common {
+        flowic_oif: sending.device as c_int,
+        flowic_mark: sending.mark,
+        flowic_proto: bindings::IPPROTO_UDP as u8,
+        ..Default::default()
+    }
+}
+
+fn ports(from: u16, to: u16) -> bindings::flowi_uli {
+    bindings::flowi_uli {
+        ports: bindings::flowi_uli__bindgen_ty_1 {
+            dport: to.to_be(),
+            sport: from.to_be(),
+        },
+    }
+}
+
+fn in6(octets: [u8; 16]) -> bindings::in6_addr {
+    bindings::in6_addr {
+        in6_u: bindings::in6_addr__bindgen_ty_1 { u6_addr8: octets },
     }
 }
 

@@ -12,7 +12,15 @@ use super::{
     rcu::ReadSide,
     route::Route, //
 };
-use core::ptr::NonNull;
+use crate::relay::udp::{
+    CHECKSUM as UDP_CHECKSUM,
+    HEADER as UDP_HEADER, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::prelude::*;
 
 /// What netfilter is to do with the packet.
 pub(crate) struct Verdict(u32);
@@ -24,27 +32,67 @@ impl Verdict {
     }
 }
 
-/// An IPv4 packet at the PRE_ROUTING hook.
+/// Plain bytes.
+///
+/// # Safety
+///
+/// Every pattern of `size_of::<Self>()` bytes at any address must be a value.
+pub(crate) unsafe trait Bytes {}
+
+// SAFETY: Bytes have neither alignment nor forbidden values.
+unsafe impl<const N: usize> Bytes for [u8; N] {}
+
+/// A version of IP.
+pub(crate) trait Version {
+    /// The bytes of its fixed header.
+    type Header;
+    /// Its number in a link-layer header (`include/uapi/linux/if_ether.h`).
+    const ETHERTYPE: u16;
+}
+
+/// IPv4.
+pub(crate) struct Ipv4;
+
+impl Version for Ipv4 {
+    type Header = [u8; 20];
+    const ETHERTYPE: u16 = bindings::ETH_P_IP as u16;
+}
+
+/// IPv6.
+pub(crate) struct Ipv6;
+
+impl Version for Ipv6 {
+    type Header = [u8; 40];
+    const ETHERTYPE: u16 = bindings::ETH_P_IPV6 as u16;
+}
+
+/// A packet of one version of IP at the PRE_ROUTING hook.
 ///
 /// # Invariants
 ///
 /// - `skb` is valid and not shared, and this value alone decides what happens to it.
-/// - `skb->data` is at an IPv4 header of at least 20 linear bytes, as `ip_rcv_core()` of
-///   `net/ipv4/ip_input.c` leaves it.
+/// - `skb->data` is at an IP header of at least `size_of::<V::Header>()` linear bytes, as
+///   `ip_rcv_core()` of `net/ipv4/ip_input.c` and `ip6_rcv_core()` of `net/ipv6/ip6_input.c`
+///   leave it.
 /// - The RCU read-side lock is held while the packet exists.
-pub(crate) struct Packet<'r> {
+pub(crate) struct Packet<'r, V: Version> {
     skb: NonNull<bindings::sk_buff>,
     rcu: ReadSide<'r>,
+    version: PhantomData<V>,
 }
 
-impl<'r> Packet<'r> {
+impl<'r, V: Version> Packet<'r, V> {
     /// # Safety
     ///
     /// The type invariants must hold for `skb` and last for `'r`.
     #[inline(always)]
     pub(super) unsafe fn from_raw(skb: NonNull<bindings::sk_buff>, rcu: ReadSide<'r>) -> Self {
         // INVARIANT: By the safety requirement.
-        Self { skb, rcu }
+        Self {
+            skb,
+            rcu,
+            version: PhantomData,
+        }
     }
 
     #[inline(always)]
@@ -77,10 +125,10 @@ impl<'r> Packet<'r> {
         self.rcu
     }
 
-    /// The fixed part of the IPv4 header.
+    /// The fixed IP header.
     #[inline(always)]
-    pub(crate) fn ipv4_header(&self) -> &[u8; 20] {
-        // SAFETY: By the type invariants 20 bytes at `data` are linear; the reference borrows
+    pub(crate) fn header(&self) -> &V::Header {
+        // SAFETY: By the type invariants so many bytes at `data` are linear; the reference borrows
         // `self`, and whatever moves the bytes takes `&mut self`.
         unsafe { &*self.raw().data.cast() }
     }
@@ -91,37 +139,39 @@ impl<'r> Packet<'r> {
         u32::from(self.fields().pkt_type()) == bindings::PACKET_HOST
     }
 
-    /// Bytes of the packet from the IPv4 header on.
+    /// Bytes of the packet from the IP header on.
     #[inline(always)]
     pub(crate) fn len(&self) -> u32 {
         self.raw().len
     }
 
-    /// The first `N` bytes, made linear if they are not. `None` when the packet is shorter or
-    /// memory ran out.
+    /// The first bytes, made linear if they are not. `None` when the packet is shorter or memory
+    /// ran out.
     #[inline(always)]
-    pub(crate) fn linear<const N: usize>(&mut self) -> Option<&[u8; N]> {
-        if !self.has_linear(N) {
+    pub(crate) fn linear<B: Bytes>(&mut self) -> Option<&B> {
+        if !self.has_linear(size_of::<B>()) {
             // SAFETY: `skb` is valid and ours, so its data may move.
-            if !unsafe { bindings::lrep_pskb_may_pull(self.skb.as_ptr(), N as u32) } {
+            if !unsafe { bindings::lrep_pskb_may_pull(self.skb.as_ptr(), size_of::<B>() as u32) } {
                 return None;
             }
         }
-        // SAFETY: `N` bytes at `data` are linear now.
+        // SAFETY: So many bytes at `data` are linear now.
         Some(unsafe { &*self.raw().data.cast() })
     }
 
-    /// The first `N` bytes, for writing: linear, and copied if somebody else (a packet socket)
-    /// holds a clone. `None` when the packet is shorter or memory ran out.
+    /// The first bytes, for writing: linear, and copied if somebody else (a packet socket) holds a
+    /// clone. `None` when the packet is shorter or memory ran out.
     #[inline(always)]
-    pub(crate) fn writable<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
-        if self.raw().cloned() != 0 || !self.has_linear(N) {
+    pub(crate) fn writable<B: Bytes>(&mut self) -> Option<&mut B> {
+        if self.raw().cloned() != 0 || !self.has_linear(size_of::<B>()) {
             // SAFETY: `skb` is valid, ours and not shared.
-            if unsafe { bindings::skb_ensure_writable(self.skb.as_ptr(), N as u32) } != 0 {
+            if unsafe { bindings::skb_ensure_writable(self.skb.as_ptr(), size_of::<B>() as u32) }
+                != 0
+            {
                 return None;
             }
         }
-        // SAFETY: `N` bytes at `data` are linear and nobody else's now.
+        // SAFETY: So many bytes at `data` are linear and nobody else's now.
         Some(unsafe { &mut *self.raw().data.cast() })
     }
 
@@ -137,18 +187,43 @@ impl<'r> Packet<'r> {
         u32::from(self.fields().ip_summed()) == bindings::CHECKSUM_PARTIAL
     }
 
-    /// How many packets of the wire this one stands for (1 unless it was aggregated).
     #[inline(always)]
-    pub(crate) fn segments(&self) -> u16 {
+    fn shared_info(&self) -> &bindings::skb_shared_info {
         let skb = self.raw();
         // SAFETY: `struct skb_shared_info` stands at the end of the linear buffer
         // (`skb_end_pointer()`), for every `sk_buff`.
-        let shared = unsafe {
+        unsafe {
             &*skb
                 .head
                 .add(skb.end as usize)
                 .cast::<bindings::skb_shared_info>()
+        }
+    }
+
+    /// The first `N` bytes behind the headers (of so many bytes) of the packet with this number,
+    /// from 0, among those this one stands for. `None` when it is shorter.
+    pub(crate) fn segment<const N: usize>(&self, headers: usize, number: u16) -> Option<[u8; N]> {
+        let size = usize::from(self.shared_info().gso_size);
+        let offset = headers.checked_add(size.checked_mul(number.into())?)?;
+        let offset = c_int::try_from(offset).ok()?;
+        let mut bytes = [0; N];
+        // SAFETY: `skb` is valid and `bytes` has room for `N` bytes; whether the packet has them is
+        // checked by the function.
+        let result = unsafe {
+            bindings::skb_copy_bits(
+                self.skb.as_ptr(),
+                offset,
+                bytes.as_mut_ptr().cast(),
+                N as c_int,
+            )
         };
+        (result == 0).then_some(bytes)
+    }
+
+    /// How many packets of the wire this one stands for (1 unless it was aggregated).
+    #[inline(always)]
+    pub(crate) fn segments(&self) -> u16 {
+        let shared = self.shared_info();
         if shared.gso_size == 0 {
             1
         } else {
@@ -165,29 +240,6 @@ impl<'r> Packet<'r> {
     /// Frees the packet.
     pub(crate) fn drop(self) -> Verdict {
         Verdict(bindings::LREP_NF_DROP)
-    }
-
-    /// Drops the packet and tells its sender why by ICMP, as a router would.
-    pub(crate) fn reject(mut self, error: IcmpError) -> Verdict {
-        let header = self.ipv4_header();
-        let (source, destination) = (wire_u32(&header[12..16]), wire_u32(&header[16..20]));
-        // `icmp_send()` answers along the packet's route, which is not looked up before PRE_ROUTING.
-        let (kind, code, info) = match error {
-            IcmpError::TimeExceeded => (bindings::ICMP_TIME_EXCEEDED, bindings::ICMP_EXC_TTL, 0),
-            IcmpError::FragmentationNeeded { mtu } => {
-                (bindings::ICMP_DEST_UNREACH, bindings::ICMP_FRAG_NEEDED, mtu)
-            }
-        };
-        let skb = self.skb.as_ptr();
-        // SAFETY: A packet at PRE_ROUTING has a device.
-        let dev = unsafe { self.dev() };
-        // SAFETY: `skb` is valid and ours, the RCU lock is held as `noref` demands.
-        unsafe {
-            if bindings::ip_route_input_noref(skb, destination, source, 0, dev) == 0 {
-                bindings::lrep_icmp_send(skb, kind as i32, code as i32, info.to_be());
-            }
-        }
-        self.drop()
     }
 
     /// # Safety
@@ -208,15 +260,63 @@ impl<'r> Packet<'r> {
     ///
     /// A stale mark, queue or time stamp would make traffic control of the way out drop it.
     #[inline(always)]
-    pub(crate) fn transmit(mut self, route: &Route, type_of_service: u8) -> Verdict {
+    pub(crate) fn transmit(mut self, route: &Route, mark: u32, priority: u32) -> Verdict {
         self.forget();
-        if type_of_service != 0 {
-            // SAFETY: A table look-up without requirements.
-            let priority = unsafe { bindings::lrep_rt_tos2priority(type_of_service) };
-            self.fields_mut().priority = u32::from(priority as u8);
-        }
+        self.fields_mut().__bindgen_anon_4.mark = mark;
+        self.fields_mut().priority = priority;
         route.send(self.skb, self.rcu);
         Verdict(bindings::LREP_NF_STOLEN)
+    }
+
+    /// Replaces the IP header and the UDP header behind it by those of the other version. The
+    /// packet comes back as it was when memory runs out.
+    ///
+    /// `partial` tells that the new UDP checksum is only the pseudo header's sum.
+    #[cold]
+    pub(crate) fn replace_headers<W: Version, const OLD: usize, const NEW: usize>(
+        mut self,
+        new: &[u8; NEW],
+        partial: bool,
+    ) -> Result<Packet<'r, W>, Self> {
+        const { assert!(OLD == size_of::<V::Header>() + UDP_HEADER) };
+        const { assert!(NEW == size_of::<W::Header>() + UDP_HEADER) };
+        let skb = self.skb.as_ptr();
+        if self.writable::<[u8; OLD]>().is_none() {
+            return Err(self);
+        }
+        // SAFETY: `skb` is valid, ours and not shared; it stays as it is on failure.
+        if unsafe { bindings::lrep_skb_cow_head(skb, NEW.saturating_sub(OLD) as u32) } != 0 {
+            return Err(self);
+        }
+        // SAFETY: The old headers are linear and the room in front of them is enough for the new
+        // ones, which are linear and nobody else's when they have been pushed.
+        unsafe {
+            bindings::skb_pull(skb, OLD as u32);
+            bindings::skb_push(skb, NEW as u32)
+                .cast::<[u8; NEW]>()
+                .write(*new);
+            bindings::lrep_skb_reset_network_header(skb);
+            bindings::lrep_skb_set_transport_header(skb, size_of::<W::Header>() as c_int);
+        }
+        // The control block is the other version's now, empty as its `rcv` function makes it.
+        self.raw_mut().cb = [0; 48];
+        self.fields_mut().protocol = W::ETHERTYPE.to_be();
+        if partial {
+            // SAFETY: The UDP header is linear.
+            unsafe {
+                bindings::skb_partial_csum_set(
+                    skb,
+                    size_of::<W::Header>() as u16,
+                    UDP_CHECKSUM as u16,
+                );
+            }
+        }
+        // INVARIANT: `data` is at a whole header of `W`.
+        Ok(Packet {
+            skb: self.skb,
+            rcu: self.rcu,
+            version: PhantomData,
+        })
     }
 
     #[inline(always)]
@@ -242,8 +342,6 @@ impl<'r> Packet<'r> {
         skb.__bindgen_anon_2.tstamp = 0;
         let fields = self.fields_mut();
         fields.set_tstamp_type(0);
-        fields.__bindgen_anon_4.mark = 0;
-        fields.priority = 0;
         if u32::from(fields.ip_summed()) == bindings::CHECKSUM_COMPLETE {
             // The sum over the old bytes is of no use any more (`skb_forward_csum()`).
             fields.set_ip_summed(bindings::CHECKSUM_NONE as u8);
@@ -251,13 +349,95 @@ impl<'r> Packet<'r> {
     }
 }
 
+impl Packet<'_, Ipv4> {
+    /// The priority that goes with a type of service, as for any forwarded packet.
+    #[inline(always)]
+    pub(crate) fn priority(type_of_service: u8) -> u32 {
+        if type_of_service == 0 {
+            return 0;
+        }
+        // SAFETY: A table look-up without requirements.
+        u32::from(unsafe { bindings::lrep_rt_tos2priority(type_of_service) } as u8)
+    }
+
+    /// Lets this host and the routers behind it fragment the packet: no Don't Fragment, and an
+    /// identification to know the fragments by (RFC 6864 section 4.2). Nothing changes when memory
+    /// runs out.
+    #[cold]
+    pub(crate) fn allow_fragmentation(&mut self) {
+        // SAFETY: A packet at PRE_ROUTING has a device.
+        let net = unsafe { (*self.dev()).nd_net.net };
+        let Some(header) = self.writable::<<Ipv4 as Version>::Header>() else {
+            return;
+        };
+        // Flags and fragment offset (RFC 791 section 3.1).
+        header[6..8].fill(0);
+        let header = header.as_mut_ptr().cast();
+        // SAFETY: It is a whole IPv4 header, and `net` is the namespace the packet is in.
+        unsafe {
+            bindings::__ip_select_ident(net, header, 1);
+            bindings::lrep_ip_send_check(header);
+        }
+    }
+
+    /// Drops the packet and tells its sender why by ICMP, as a router would.
+    #[cold]
+    pub(crate) fn reject(mut self, error: IcmpError) -> Verdict {
+        let header = self.header();
+        let (source, destination) = (wire_u32(&header[12..16]), wire_u32(&header[16..20]));
+        // `icmp_send()` answers along the packet's route, which is not looked up before PRE_ROUTING.
+        let (kind, code, info) = match error {
+            IcmpError::TimeExceeded => (bindings::ICMP_TIME_EXCEEDED, bindings::ICMP_EXC_TTL, 0),
+            IcmpError::TooBig { mtu } => {
+                (bindings::ICMP_DEST_UNREACH, bindings::ICMP_FRAG_NEEDED, mtu)
+            }
+        };
+        let skb = self.skb.as_ptr();
+        // SAFETY: A packet at PRE_ROUTING has a device.
+        let dev = unsafe { self.dev() };
+        // SAFETY: `skb` is valid and ours, the RCU lock is held as `noref` demands.
+        unsafe {
+            if bindings::ip_route_input_noref(skb, destination, source, 0, dev) == 0 {
+                bindings::lrep_icmp_send(skb, kind as i32, code as i32, info.to_be());
+            }
+        }
+        self.drop()
+    }
+}
+
+impl Packet<'_, Ipv6> {
+    /// Lets this host fragment the packet, as it does with its own. Routers never do (RFC 8200
+    /// section 5).
+    pub(crate) fn allow_fragmentation(&mut self) {
+        self.fields_mut().set_ignore_df(1);
+    }
+
+    /// Drops the packet and tells its sender why by ICMPv6, as a router would.
+    #[cold]
+    pub(crate) fn reject(self, error: IcmpError) -> Verdict {
+        let (kind, code, info) = match error {
+            IcmpError::TimeExceeded => (
+                bindings::ICMPV6_TIME_EXCEED,
+                bindings::ICMPV6_EXC_HOPLIMIT,
+                0,
+            ),
+            IcmpError::TooBig { mtu } => (bindings::ICMPV6_PKT_TOOBIG, 0, mtu),
+        };
+        // SAFETY: `skb` is valid and ours, and has a device.
+        unsafe {
+            bindings::lrep_icmpv6_send(self.skb.as_ptr(), kind as u8, code as u8, info);
+        }
+        self.drop()
+    }
+}
+
 /// An ICMP error to the sender of a packet.
 #[derive(Clone, Copy)]
 pub(crate) enum IcmpError {
-    /// Time Exceeded in transit (RFC 792).
+    /// Time Exceeded in transit (RFC 792, RFC 4443 section 3.3).
     TimeExceeded,
-    /// Fragmentation Needed (RFC 1191).
-    FragmentationNeeded {
+    /// Fragmentation Needed (RFC 1191), Packet Too Big (RFC 4443 section 3.2).
+    TooBig {
         /// What would have fitted, in bytes.
         mtu: u32,
     },

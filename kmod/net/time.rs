@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's coarse clock, `jiffies`.
+//! The kernel's clocks: `jiffies`, which is coarse and costs nothing, and nanoseconds.
 //!
-//! C header: [`include/linux/jiffies.h`](srctree/include/linux/jiffies.h)
+//! C headers: [`include/linux/jiffies.h`](srctree/include/linux/jiffies.h),
+//! [`include/linux/timekeeping.h`](srctree/include/linux/timekeeping.h)
 
 use super::bindings;
 use kernel::ffi::c_ulong;
@@ -12,6 +13,14 @@ use kernel::ffi::c_ulong;
 pub(crate) fn now() -> Jiffies {
     // SAFETY: `jiffies` is always readable.
     Jiffies(unsafe { (&raw const bindings::jiffies).read_volatile() })
+}
+
+/// Now in nanoseconds, in a clock that never stands still or goes back but for the error of a
+/// correction under way (`include/linux/timekeeping.h`, `kernel/time/timekeeping.c`).
+#[inline(always)]
+pub(crate) fn nanoseconds() -> u64 {
+    // SAFETY: It can be called from anywhere.
+    unsafe { bindings::ktime_get_mono_fast_ns() }
 }
 
 /// A span of milliseconds in ticks of the clock, rounded up.

@@ -13,6 +13,8 @@ pub enum Carries {
     Rtp,
     /// RTCP on a port of its own, with STUN and DTLS.
     Rtcp,
+    /// Anything.
+    Udp,
 }
 
 /// Why a packet is not let through.
@@ -22,6 +24,10 @@ pub enum Refusal {
     ForeignSource,
     /// The UDP length is wrong, or the payload is not what the stream carries.
     Malformed,
+    /// The RTP payload type is not among those wanted.
+    PayloadType,
+    /// The SSRC is not the one wanted.
+    ForeignSsrc,
 }
 
 /// One of the two endpoints of a stream.
@@ -64,6 +70,7 @@ pub fn admit<T, R: PartialEq<T>>(
         return Err(Refusal::ForeignSource);
     }
     match (carries, payload) {
+        (Carries::Udp, _) => Ok(()),
         (_, Class::Other) | (Carries::Rtcp, Class::Rtp) => Err(Refusal::Malformed),
         _ => Ok(()),
     }

@@ -20,8 +20,8 @@ pub struct Delta(u16);
 impl Delta {
     /// From what the bytes were to what they become. They start at an even place of the sum.
     #[must_use]
-    pub fn between<const N: usize>(old: &[u8; N], new: &[u8; N]) -> Self {
-        const { assert!(N % 2 == 0) };
+    pub fn between<const OLD: usize, const NEW: usize>(old: &[u8; OLD], new: &[u8; NEW]) -> Self {
+        const { assert!(OLD % 2 == 0 && NEW % 2 == 0) };
         // HC' = ~(~HC + ~m + m'), RFC 1624 section 3 equation 3: the part that does not need HC.
         let removed = words(old).map(|word| !word);
         // INVARIANT: A sum that starts at 0xffff never becomes 0x0000.
@@ -55,6 +55,13 @@ impl Add for Delta {
         // INVARIANT: Neither is 0x0000, so the sum is not.
         Self(ones_complement_add(self.0, other.0))
     }
+}
+
+/// The checksum of an IPv4 header whose checksum field is zero (RFC 791 section 3.1).
+#[must_use]
+pub fn of_header<const N: usize>(header: &[u8; N]) -> u16 {
+    const { assert!(N % 2 == 0) };
+    !words(header).fold(0, ones_complement_add)
 }
 
 #[inline]

@@ -22,3 +22,15 @@ pub(super) fn write<const AT: usize, const N: usize, const LEN: usize>(
     const { assert!(AT + N <= LEN) };
     header[AT..AT + N].copy_from_slice(&field);
 }
+
+/// One field after the other.
+pub(super) fn concatenate<const A: usize, const B: usize, const LEN: usize>(
+    first: &[u8; A],
+    second: &[u8; B],
+) -> [u8; LEN] {
+    const { assert!(A + B == LEN) };
+    let mut both = [0; LEN];
+    both[..A].copy_from_slice(first);
+    both[A..].copy_from_slice(second);
+    both
+}

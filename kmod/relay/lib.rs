@@ -11,8 +11,18 @@
 #![warn(clippy::std_instead_of_core)]
 
 pub mod admission;
+pub mod arriving;
 pub mod checksum;
 mod field;
 pub mod ipv4;
+pub mod ipv6;
 pub mod payload;
+pub mod policy;
+pub mod quality;
+pub mod rate;
+pub mod remote;
+pub mod rewrite;
+pub mod rtp;
+pub mod translate;
+pub mod udp;
 pub mod validate;

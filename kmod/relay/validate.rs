@@ -2,29 +2,42 @@
 
 //! Which addresses the relay may be told to use.
 
-use super::admission::Side;
-use core::net::{Ipv4Addr, SocketAddrV4};
+use super::{
+    admission::Side,
+    policy::{Receiving, Sending},
+};
+use core::net::{IpAddr, SocketAddr};
 
 /// One side of a stream, as signalled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Where the relay receives and sends.
-    pub local: SocketAddrV4,
+    pub local: SocketAddr,
     /// The party; `None` on hold.
-    pub remote: Option<SocketAddrV4>,
+    pub remote: Option<SocketAddr>,
+    /// How packets are sent to the party.
+    pub sending: Sending,
+    /// What is admitted from the party.
+    pub receiving: Receiving,
 }
 
 /// What is wrong with an address or a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalid {
-    /// The address is 0.0.0.0.
+    /// The address is 0.0.0.0 or ::.
     Unspecified,
-    /// The address is one of 224.0.0.0/4.
+    /// The address is one of 224.0.0.0/4 or ff00::/8.
     Multicast,
     /// The address is 255.255.255.255.
     Broadcast,
-    /// The remote address is one of 127.0.0.0/8 and the local one is not.
+    /// The address is one of fe80::/10, which says nothing without a link.
+    LinkLocal,
+    /// The address is one of ::ffff:0:0/96, which is not for the wire (RFC 4291 section 2.5.5.2).
+    MappedIpv4,
+    /// The remote address is one of 127.0.0.0/8 or ::1 and the local one is not.
     Loopback,
+    /// The remote address is of another family than the local one.
+    OtherFamily,
     /// The remote port is 0.
     NoPort,
     /// The remote is a port of the relay itself: packets would circle.
@@ -41,9 +54,12 @@ impl Invalid {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Unspecified => "0.0.0.0 is no host, must be a unicast address",
+            Self::Unspecified => "is unspecified, must be a unicast address",
             Self::Multicast => "is multicast, must be a unicast address",
             Self::Broadcast => "is broadcast, must be a unicast address",
+            Self::LinkLocal => "is link-local, must be a global or site address",
+            Self::MappedIpv4 => "is IPv4-mapped, must be given as IPv4",
+            Self::OtherFamily => "is of another family than its local address",
             Self::Loopback => "is loopback, while the local address is not",
             Self::NoPort => "is 0; to hold the call leave the remote out",
             Self::RelayPort => "is a port of this relay, must be the party's",
@@ -56,16 +72,20 @@ impl Invalid {
 ///
 /// # Errors
 ///
-/// [`Invalid::Unspecified`], [`Invalid::Multicast`] or [`Invalid::Broadcast`].
-pub fn unicast(address: Ipv4Addr) -> Result<(), Invalid> {
+/// [`Invalid::Unspecified`], [`Invalid::Multicast`], [`Invalid::Broadcast`],
+/// [`Invalid::LinkLocal`] or [`Invalid::MappedIpv4`].
+pub fn unicast(address: IpAddr) -> Result<(), Invalid> {
     if address.is_unspecified() {
-        Err(Invalid::Unspecified)
-    } else if address.is_multicast() {
-        Err(Invalid::Multicast)
-    } else if address.is_broadcast() {
-        Err(Invalid::Broadcast)
-    } else {
-        Ok(())
+        return Err(Invalid::Unspecified);
+    }
+    if address.is_multicast() {
+        return Err(Invalid::Multicast);
+    }
+    match address {
+        IpAddr::V4(address) if address.is_broadcast() => Err(Invalid::Broadcast),
+        IpAddr::V6(address) if address.is_unicast_link_local() => Err(Invalid::LinkLocal),
+        IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => Err(Invalid::MappedIpv4),
+        _ => Ok(()),
     }
 }
 
@@ -79,7 +99,7 @@ pub fn unicast(address: Ipv4Addr) -> Result<(), Invalid> {
 pub fn stream(
     a: &Endpoint,
     b: &Endpoint,
-    is_relay_port: impl Fn(SocketAddrV4) -> bool,
+    is_relay_port: impl Fn(SocketAddr) -> bool,
 ) -> Result<(), (Side, Invalid)> {
     let is_own = |remote| remote == a.local || remote == b.local || is_relay_port(remote);
     remote(a, is_own).map_err(|invalid| (Side::A, invalid))?;
@@ -90,12 +110,14 @@ pub fn stream(
     Ok(())
 }
 
-fn remote(endpoint: &Endpoint, is_own: impl Fn(SocketAddrV4) -> bool) -> Result<(), Invalid> {
+fn remote(endpoint: &Endpoint, is_own: impl Fn(SocketAddr) -> bool) -> Result<(), Invalid> {
     let Some(remote) = endpoint.remote else {
         return Ok(());
     };
-    unicast(*remote.ip())?;
-    if remote.ip().is_loopback() && !endpoint.local.ip().is_loopback() {
+    unicast(remote.ip())?;
+    if remote.is_ipv4() != endpoint.local.is_ipv4() {
+        Err(Invalid::OtherFamily)
+    } else if remote.ip().is_loopback() && !endpoint.local.ip().is_loopback() {
         Err(Invalid::Loopback)
     } else if remote.port() == 0 {
         Err(Invalid::NoPort)

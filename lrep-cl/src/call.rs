@@ -86,6 +86,7 @@ fn rtcp_of(rtp: Party) -> Option<Party> {
     Some(Party {
         local: next(rtp.local)?,
         remote: rtp.remote.and_then(next),
+        ..rtp
     })
 }
 
@@ -217,14 +218,8 @@ mod tests {
 
     fn media(dst: &str, snat: &str) -> Media {
         Media {
-            offerer: Party {
-                local: at(snat),
-                remote: Some(at("192.0.2.1:4000")),
-            },
-            answerer: Party {
-                local: at(dst),
-                remote: Some(at("192.0.2.2:5000")),
-            },
+            offerer: Party::new(at(snat), Some(at("192.0.2.1:4000"))),
+            answerer: Party::new(at(dst), Some(at("192.0.2.2:5000"))),
             timeout: Duration::from_secs(60),
         }
     }
@@ -356,6 +351,8 @@ mod tests {
                     stream,
                     from_a: Counters::default(),
                     from_b: Counters::default(),
+                    quality_a: None,
+                    quality_b: None,
                 })
                 .collect(),
         };

@@ -48,10 +48,10 @@ pub struct Job {
 }
 
 /// What a call wants.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Wish {
     /// This media is to be relayed.
-    Set(Media),
+    Set(Box<Media>),
     /// The media whose answerer was told this relay address is to end.
     Delete(SocketAddr),
 }
@@ -143,14 +143,14 @@ impl<T: Tsl> Installer<T> {
         } = job;
         let span = call_span(&label);
         async {
-            let mut result = self.fulfil(&label, wish).await;
+            let mut result = self.fulfil(&label, &wish).await;
             if result.as_ref().is_err_and(tsl::Error::is_uncertain) {
                 // Once the table is known again, the wish can be fulfilled from what is there.
                 self.stale = true;
                 self.events = None;
                 if self.refresh().await.is_ok() {
                     warn!("read the kernel's session table anew, since an answer was lost");
-                    result = self.fulfil(&label, wish).await;
+                    result = self.fulfil(&label, &wish).await;
                 }
             }
             if let Err(error) = &result {
@@ -171,10 +171,10 @@ impl<T: Tsl> Installer<T> {
         .await;
     }
 
-    async fn fulfil(&mut self, label: &[u8], wish: Wish) -> tsl::Result<()> {
+    async fn fulfil(&mut self, label: &[u8], wish: &Wish) -> tsl::Result<()> {
         match wish {
-            Wish::Set(media) => self.set(label, media).await,
-            Wish::Delete(answerer) => self.delete(label, answerer).await,
+            Wish::Set(media) => self.set(label, **media).await,
+            Wish::Delete(answerer) => self.delete(label, *answerer).await,
         }
     }
 

@@ -180,26 +180,26 @@ pub fn wanted(
         });
     }
     let media = Media {
-        offerer: Party {
-            local: ours(
+        offerer: Party::new(
+            ours(
                 "SNAT_IP",
                 relay.snat_ip,
                 "SNAT_PORT",
                 relay.snat_port,
                 addresses,
             )?,
-            remote: theirs("SRC_IP", relay.src_ip, "SRC_PORT", relay.src_port)?,
-        },
-        answerer: Party {
-            local: ours(
+            theirs("SRC_IP", relay.src_ip, "SRC_PORT", relay.src_port)?,
+        ),
+        answerer: Party::new(
+            ours(
                 "DST_IP",
                 relay.dst_ip,
                 "DST_PORT",
                 relay.dst_port,
                 addresses,
             )?,
-            remote: theirs("DNAT_IP", relay.dnat_ip, "DNAT_PORT", relay.dnat_port)?,
-        },
+            theirs("DNAT_IP", relay.dnat_ip, "DNAT_PORT", relay.dnat_port)?,
+        ),
         timeout: timeouts.of(Duration::from_secs(
             number::<u32>("TIMEOUT", relay.timeout)?.into(),
         )),

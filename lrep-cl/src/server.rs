@@ -131,6 +131,7 @@ impl<T: Tsl> Server<T> {
         let settings = SetConfig {
             ports: Some(config.start_port..=last),
             local_addresses: locals.into_iter().map(IpAddr::V4).collect(),
+            quality: None,
         };
         let installer = Installer::start(tsl, config.owner, settings, Arc::clone(&ports))
             .await
@@ -332,7 +333,10 @@ impl Service {
                 });
             });
         }
-        match self.enqueue(relay.call_id, Wish::Set(media)).await {
+        match self
+            .enqueue(relay.call_id, Wish::Set(Box::new(media)))
+            .await
+        {
             Some(Ok(())) => Verdict::Ok,
             Some(Err(_)) | None => Verdict::Error,
         }

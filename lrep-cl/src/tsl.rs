@@ -11,8 +11,8 @@ use std::future::Future;
 
 pub use genl_proto::generated::{DropReason, EndReason, StreamKind};
 pub use genl_proto::{
-    Config, Counters, Created, Endpoint, NewSession, Refusal, SessionState, SetConfig, SetSession,
-    Stream, StreamState, Totals,
+    Config, Counters, Created, Endpoint, NewSession, Quality, Receiving, Refusal, Sending,
+    SessionState, SetConfig, SetSession, Stream, StreamState, Totals,
 };
 use nix::errno::Errno;
 use tokio::sync::mpsc;

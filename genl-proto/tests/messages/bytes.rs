@@ -29,14 +29,11 @@ const STREAM: [u8; 68] = [
 fn stream() -> Stream {
     Stream {
         kind: StreamKind::Rtp,
-        a: Endpoint {
-            local: ([192, 0, 2, 1], 30000).into(),
-            remote: Some(([198, 51, 100, 9], 4000).into()),
-        },
-        b: Endpoint {
-            local: ([192, 0, 2, 1], 30002).into(),
-            remote: None,
-        },
+        a: Endpoint::new(
+            ([192, 0, 2, 1], 30000).into(),
+            Some(([198, 51, 100, 9], 4000).into()),
+        ),
+        b: Endpoint::new(([192, 0, 2, 1], 30002).into(), None),
     }
 }
 
@@ -166,12 +163,14 @@ fn settings_are_sent_as_these_bytes() {
     let settings = SetConfig {
         ports: Some(30_000..=40_000),
         local_addresses: vec![[192, 0, 2, 1].into(), "2001:db8::1".parse().unwrap()],
+        quality: Some(false),
     };
     let bytes = [
         0x06, 0, 0x03, 0, 0x30, 0x75, 0, 0, // port-min: 30000 in host order, padded
         0x06, 0, 0x04, 0, 0x40, 0x9c, 0, 0, // port-max: 40000 in host order, padded
         0x08, 0, 0x05, 0, 192, 0, 2, 1, // local-address
-        0x14, 0, 0x05, 0, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+        0x14, 0, 0x05, 0, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x08, 0,
+        0x06, 0, 0, 0, 0, 0, // quality: 0
     ];
     is_sent_as(&Request::ConfigSet(settings), &bytes);
     is_sent_as(&Request::ConfigSet(SetConfig::default()), &[]);
@@ -238,6 +237,8 @@ fn a_session_that_ended_is_read_from_these_bytes() {
                 drops: [(DropReason::Held, 9)].into_iter().collect(),
             },
             from_b: Counters::default(),
+            quality_a: None,
+            quality_b: None,
         }],
         age_ms: 10_000,
         idle_ms: 1000,
@@ -255,12 +256,14 @@ fn settings_not_made_yet_are_read_as_none() {
         0x0a, 0, 0x02, 0, b'0', b'.', b'1', b'.', b'0', 0, 0, 0, // module-version, padded
         0x06, 0, 0x03, 0, 0, 0, 0, 0, // port-min: 0
         0x06, 0, 0x04, 0, 0, 0, 0, 0, // port-max: 0
+        0x08, 0, 0x06, 0, 1, 0, 0, 0, // quality: 1
     ];
     let config = Config {
         protocol_version: 1,
         module_version: "0.1.0".to_owned(),
         ports: None,
         local_addresses: vec![],
+        quality: true,
     };
     assert_eq!(
         Answer::decode(Command::ConfigGet, &bytes),

@@ -8,8 +8,9 @@ use genl_proto::generated::{
     STREAMS_MAX, StreamKind, TIMEOUT_MAX_MS, TIMEOUT_MIN_MS,
 };
 use genl_proto::{
-    Answer, BulkCreated, Config, Counters, Created, Endpoint, Message, NewSession, Refusal,
-    Request, SessionState, SetConfig, SetSession, Stream, StreamState, Totals,
+    Answer, BulkCreated, Config, Counters, Created, Endpoint, Message, NewSession, Quality,
+    Receiving, Refusal, Request, Sending, SessionState, SetConfig, SetSession, Stream, StreamState,
+    Totals,
 };
 use netlink_packet_core::{Emitable, NetlinkMessage, NetlinkPayload, ParseableParametrized};
 use netlink_packet_generic::{GenlHeader, GenlMessage};
@@ -25,7 +26,38 @@ fn socket() -> impl Strategy<Value = SocketAddr> {
 }
 
 fn endpoint() -> impl Strategy<Value = Endpoint> {
-    (socket(), option::of(socket())).prop_map(|(local, remote)| Endpoint { local, remote })
+    (socket(), option::of(socket()), sending(), receiving()).prop_map(
+        |(local, remote, sending, receiving)| Endpoint {
+            local,
+            remote,
+            sending,
+            receiving,
+        },
+    )
+}
+
+prop_compose! {
+    fn sending()(
+        dscp in option::of(0..=63_u8),
+        hop_limit in option::of(1..=u8::MAX),
+        mark: u32,
+        device in option::of(1..=i32::MAX as u32),
+    ) -> Sending {
+        Sending { dscp, hop_limit, mark, device }
+    }
+}
+
+prop_compose! {
+    fn receiving()(
+        payload_types: Option<u128>,
+        ssrc: Option<u32>,
+        packet_rate in option::of(1..=u32::MAX),
+        byte_rate in option::of(1..=u32::MAX),
+        burst_ms in option::of(1..=60_000_u32),
+        clock_rate in option::of(1..=249_999_999_u32),
+    ) -> Receiving {
+        Receiving { payload_types, ssrc, packet_rate, byte_rate, burst_ms, clock_rate }
+    }
 }
 
 fn stream() -> impl Strategy<Value = Stream> {
@@ -72,9 +104,10 @@ prop_compose! {
     fn set_config()(
         ports in option::of((1..=u16::MAX, 1..=u16::MAX)),
         local_addresses: Vec<IpAddr>,
+        quality: Option<bool>,
     ) -> SetConfig {
         let ports = ports.map(|(min, max)| min..=max);
-        SetConfig { ports, local_addresses }
+        SetConfig { ports, local_addresses, quality }
     }
 }
 
@@ -105,11 +138,37 @@ prop_compose! {
 }
 
 fn stream_state() -> impl Strategy<Value = StreamState> {
-    (stream(), counters(), counters()).prop_map(|(stream, from_a, from_b)| StreamState {
-        stream,
-        from_a,
-        from_b,
-    })
+    (
+        stream(),
+        counters(),
+        counters(),
+        option::of(quality()),
+        option::of(quality()),
+    )
+        .prop_map(
+            |(stream, from_a, from_b, quality_a, quality_b)| StreamState {
+                stream,
+                from_a,
+                from_b,
+                quality_a,
+                quality_b,
+            },
+        )
+}
+
+prop_compose! {
+    fn quality()(
+        (ssrc, highest_sequence, jitter) in any::<(u32, u32, u32)>(),
+        clock_rate: Option<u32>,
+        (lost, reordered, duplicates) in any::<(u64, u64, u64)>(),
+        (jumps, restarts, ssrc_changes) in any::<(u64, u64, u64)>(),
+        last_ms: u64,
+    ) -> Quality {
+        Quality {
+            ssrc, highest_sequence, clock_rate, jitter, lost, reordered, duplicates, jumps, restarts,
+            ssrc_changes, last_ms,
+        }
+    }
 }
 
 prop_compose! {
@@ -132,9 +191,10 @@ prop_compose! {
         module_version in "[^\0]{0,20}",
         ports in option::of((1..=u16::MAX, any::<u16>())),
         local_addresses: Vec<IpAddr>,
+        quality: bool,
     ) -> Config {
         let ports = ports.map(|(min, max)| min..=max);
-        Config { protocol_version, module_version, ports, local_addresses }
+        Config { protocol_version, module_version, ports, local_addresses, quality }
     }
 }
 

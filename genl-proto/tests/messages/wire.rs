@@ -5,10 +5,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use genl_proto::generated::{
-    bulk, config, counters, drops, endpoint, flush, session, stream, totals,
+    bulk, config, counters, drops, endpoint, flush, quality, receiving, sending, session, stream,
+    totals,
 };
 use genl_proto::{
-    Answer, Config, Counters, Endpoint, NewSession, SessionState, Stream, StreamState, Totals,
+    Answer, Config, Counters, Endpoint, NewSession, Quality, Receiving, Sending, SessionState,
+    Stream, StreamState, Totals,
 };
 
 /// One attribute: length and number, the value, zeros up to a multiple of four.
@@ -107,6 +109,12 @@ fn stream_state(state: &StreamState) -> Vec<u8> {
     let mut inside = both_sides(&state.stream);
     inside.push(nest(stream::FROM_A, &counted(&state.from_a)));
     inside.push(nest(stream::FROM_B, &counted(&state.from_b)));
+    for (id, quality) in [
+        (stream::QUALITY_A, state.quality_a),
+        (stream::QUALITY_B, state.quality_b),
+    ] {
+        inside.extend(quality.map(|quality| nest(id, &measured(&quality))));
+    }
     nest(session::STREAM, &inside)
 }
 
@@ -128,6 +136,65 @@ fn side(side: &Endpoint) -> Vec<Vec<u8>> {
         let ids = (endpoint::REMOTE_ADDRESS, endpoint::REMOTE_PORT);
         attributes.extend(socket(ids, remote));
     }
+    if side.sending != Sending::default() {
+        attributes.push(nest(endpoint::SENDING, &sent(&side.sending)));
+    }
+    if side.receiving != Receiving::default() {
+        attributes.push(nest(endpoint::RECEIVING, &received(&side.receiving)));
+    }
+    attributes
+}
+
+fn sent(asked: &Sending) -> Vec<Vec<u8>> {
+    let mut attributes = Vec::new();
+    if let Some(dscp) = asked.dscp {
+        attributes.push(uint32(sending::DSCP, dscp.into()));
+    }
+    if let Some(hops) = asked.hop_limit {
+        attributes.push(uint32(sending::HOP_LIMIT, hops.into()));
+    }
+    if asked.mark != 0 {
+        attributes.push(uint32(sending::MARK, asked.mark));
+    }
+    if let Some(device) = asked.device {
+        attributes.push(uint32(sending::DEVICE, device));
+    }
+    attributes
+}
+
+fn received(asked: &Receiving) -> Vec<Vec<u8>> {
+    let mut attributes = Vec::new();
+    if let Some(types) = asked.payload_types {
+        let bitmap: Vec<u8> = (0..16).map(|byte| (types >> (8 * byte)) as u8).collect();
+        attributes.push(attribute(receiving::PAYLOAD_TYPES, &bitmap));
+    }
+    for (id, number) in [
+        (receiving::SSRC, asked.ssrc),
+        (receiving::PACKET_RATE, asked.packet_rate),
+        (receiving::BYTE_RATE, asked.byte_rate),
+        (receiving::BURST_MS, asked.burst_ms),
+        (receiving::CLOCK_RATE, asked.clock_rate),
+    ] {
+        attributes.extend(number.map(|number| uint32(id, number)));
+    }
+    attributes
+}
+
+fn measured(measured: &Quality) -> Vec<Vec<u8>> {
+    let mut attributes = vec![
+        uint32(quality::SSRC, measured.ssrc),
+        uint32(quality::HIGHEST_SEQUENCE, measured.highest_sequence),
+        uint32(quality::JITTER, measured.jitter),
+        uint(quality::LOST, measured.lost),
+        uint(quality::REORDERED, measured.reordered),
+        uint(quality::DUPLICATES, measured.duplicates),
+        uint(quality::JUMPS, measured.jumps),
+        uint(quality::RESTARTS, measured.restarts),
+        uint(quality::SSRC_CHANGES, measured.ssrc_changes),
+        uint(quality::LAST_MS, measured.last_ms),
+    ];
+    let rate = measured.clock_rate;
+    attributes.extend(rate.map(|rate| uint32(quality::CLOCK_RATE, rate)));
     attributes
 }
 
@@ -161,6 +228,7 @@ fn settings(settings: &Config) -> Vec<Vec<u8>> {
     ];
     let addresses = settings.local_addresses.iter();
     attributes.extend(addresses.map(|of| address(config::LOCAL_ADDRESS, *of)));
+    attributes.push(uint32(config::QUALITY, settings.quality.into()));
     attributes
 }
 

@@ -5,9 +5,10 @@
 use super::{
     super::{
         checksum::Delta,
-        field::{read, write},
+        field::{concatenate, read, write},
+        udp::ports,
     },
-    HEADERS, IP_CHECKSUM, SOURCE_ADDRESS, TTL, UDP_CHECKSUM,
+    HEADERS, IP_CHECKSUM, PROTOCOL, SOURCE_ADDRESS, TTL, TYPE_OF_SERVICE, UDP_CHECKSUM,
 };
 use core::net::SocketAddrV4;
 
@@ -47,7 +48,7 @@ impl Rewrite {
     }
 
     /// Rewrites addresses, ports, TTL and both checksums of a packet that arrived as told to
-    /// [`Rewrite::new`] and [may be forwarded](super::Arriving::ttl_allows_forwarding).
+    /// [`Rewrite::new`] and [may be forwarded](super::Arriving::hops_allow_forwarding).
     ///
     /// `partial` tells that the UDP checksum field only holds the sum of the pseudo header, not
     /// complemented, for the device to complete (`CHECKSUM_PARTIAL` of `include/linux/skbuff.h`).
@@ -76,16 +77,25 @@ impl Rewrite {
     }
 }
 
-fn addresses((source, destination): (SocketAddrV4, SocketAddrV4)) -> [u8; 8] {
-    let [a, b, c, d] = source.ip().octets();
-    let [e, f, g, h] = destination.ip().octets();
-    [a, b, c, d, e, f, g, h]
+/// Changes the type of service and the TTL of a header.
+#[inline]
+pub fn mark(headers: &mut [u8; HEADERS], type_of_service: u8, ttl: u8) {
+    let (version, protocol) = (headers[0], headers[PROTOCOL]);
+    let old = [version, headers[TYPE_OF_SERVICE], headers[TTL], protocol];
+    let delta = Delta::between(&old, &[version, type_of_service, ttl, protocol]);
+    headers[TYPE_OF_SERVICE] = type_of_service;
+    headers[TTL] = ttl;
+    let checksum = u16::from_ne_bytes(read::<IP_CHECKSUM, 2, HEADERS>(headers));
+    let checksum = delta.subtract_from(checksum);
+    write::<IP_CHECKSUM, 2, HEADERS>(headers, checksum.to_ne_bytes());
+}
+
+/// Both addresses, as in the header.
+pub(in super::super) fn addresses((source, destination): (SocketAddrV4, SocketAddrV4)) -> [u8; 8] {
+    concatenate(&source.ip().octets(), &destination.ip().octets())
 }
 
 /// As in the headers, where the ports follow the addresses.
-fn addresses_and_ports((source, destination): (SocketAddrV4, SocketAddrV4)) -> [u8; 12] {
-    let [a, b, c, d, e, f, g, h] = addresses((source, destination));
-    let [i, j] = source.port().to_be_bytes();
-    let [k, l] = destination.port().to_be_bytes();
-    [a, b, c, d, e, f, g, h, i, j, k, l]
+pub(in super::super) fn addresses_and_ports(flow: (SocketAddrV4, SocketAddrV4)) -> [u8; 12] {
+    concatenate(&addresses(flow), &ports(flow.0.port(), flow.1.port()))
 }

@@ -12,7 +12,9 @@ use super::exit::Failure;
 use super::format;
 use crate::logging::CallId;
 use crate::tsl::kernel::Kernel;
-use crate::tsl::{self, Counters, Endpoint, SessionState, StreamKind, Tsl};
+use crate::tsl::{
+    self, Counters, Endpoint, Quality, Receiving, Sending, SessionState, StreamKind, Tsl,
+};
 
 /// List the sessions in the kernel
 #[derive(Args, Debug)]
@@ -76,18 +78,21 @@ pub fn remote(remote: Option<SocketAddr>) -> String {
 
 /// A session as JSON: times in milliseconds, bytes of a Call-ID that are no UTF-8 replaced.
 pub fn to_json(session: &SessionState) -> Value {
-    let endpoint = |endpoint: &Endpoint, from: &Counters| {
+    let endpoint = |endpoint: &Endpoint, from: &Counters, quality: Option<Quality>| {
         json!({
             "local": endpoint.local,
             "remote": endpoint.remote,
+            "sending": sending_to_json(&endpoint.sending),
+            "receiving": receiving_to_json(&endpoint.receiving),
             "received": counters_to_json(from),
+            "quality": quality.map(quality_to_json),
         })
     };
     let streams = session.streams.iter().map(|state| {
         json!({
             "kind": state.stream.kind.name(),
-            "a": endpoint(&state.stream.a, &state.from_a),
-            "b": endpoint(&state.stream.b, &state.from_b),
+            "a": endpoint(&state.stream.a, &state.from_a, state.quality_a),
+            "b": endpoint(&state.stream.b, &state.from_b, state.quality_b),
         })
     });
     json!({
@@ -98,6 +103,47 @@ pub fn to_json(session: &SessionState) -> Value {
         "age_ms": session.age_ms,
         "idle_ms": session.idle_ms,
         "streams": streams.collect::<Vec<_>>(),
+    })
+}
+
+fn sending_to_json(sending: &Sending) -> Value {
+    json!({
+        "dscp": sending.dscp,
+        "hop_limit": sending.hop_limit,
+        "mark": sending.mark,
+        "device": sending.device,
+    })
+}
+
+fn receiving_to_json(receiving: &Receiving) -> Value {
+    let types = receiving.payload_types.map(|types| {
+        let allowed = (0..128_u8).filter(|number| types >> number & 1 == 1);
+        allowed.collect::<Vec<_>>()
+    });
+    json!({
+        "payload_types": types,
+        "ssrc": receiving.ssrc,
+        "packet_rate": receiving.packet_rate,
+        "byte_rate": receiving.byte_rate,
+        "burst_ms": receiving.burst_ms,
+        "clock_rate": receiving.clock_rate,
+    })
+}
+
+fn quality_to_json(quality: Quality) -> Value {
+    json!({
+        "ssrc": quality.ssrc,
+        "highest_sequence": quality.highest_sequence,
+        "clock_rate": quality.clock_rate,
+        "jitter": quality.jitter,
+        "jitter_us": quality.jitter_us(),
+        "lost": quality.lost,
+        "reordered": quality.reordered,
+        "duplicates": quality.duplicates,
+        "jumps": quality.jumps,
+        "restarts": quality.restarts,
+        "ssrc_changes": quality.ssrc_changes,
+        "last_ms": quality.last_ms,
     })
 }
 

@@ -11,7 +11,7 @@ use super::format;
 use super::sessions::{remote, to_json};
 use crate::logging::CallId;
 use crate::tsl::kernel::Kernel;
-use crate::tsl::{Counters, Endpoint, SessionId, SessionState, Tsl};
+use crate::tsl::{Counters, Endpoint, Quality, SessionId, SessionState, Tsl};
 
 /// Show one session: every stream and direction, with what was forwarded and dropped
 #[derive(Args, Debug)]
@@ -48,7 +48,7 @@ impl Show {
 fn text(session: &SessionState) -> String {
     let rows = session.streams.iter().flat_map(|state| {
         let stream = &state.stream;
-        let row = |from: &Endpoint, to: &Endpoint, counters: &Counters| {
+        let row = |from: &Endpoint, to: &Endpoint, counters: &Counters, quality| {
             vec![
                 stream.kind.name().to_owned(),
                 remote(from.remote),
@@ -57,12 +57,14 @@ fn text(session: &SessionState) -> String {
                 remote(to.remote),
                 format::number(counters.packets),
                 format::bytes(counters.bytes),
+                lost(quality),
+                jitter(quality),
                 format::drops(counters),
             ]
         };
         [
-            row(&stream.a, &stream.b, &state.from_a),
-            row(&stream.b, &stream.a, &state.from_b),
+            row(&stream.a, &stream.b, &state.from_a, state.quality_a),
+            row(&stream.b, &stream.a, &state.from_b, state.quality_b),
         ]
     });
     let header = [
@@ -73,6 +75,8 @@ fn text(session: &SessionState) -> String {
         "TO",
         "PACKETS",
         "BYTES",
+        "LOST",
+        "JITTER",
         "DROPPED",
     ];
     format!(
@@ -83,6 +87,22 @@ fn text(session: &SessionState) -> String {
         format::duration(session.age_ms),
         format::duration(session.idle_ms),
         format::duration(session.timeout_ms.into()),
-        format::table(&header, &["PACKETS", "BYTES"], rows),
+        format::table(&header, &["PACKETS", "BYTES", "LOST", "JITTER"], rows),
     )
+}
+
+/// Packets that never arrived; nothing where there was no RTP.
+fn lost(quality: Option<Quality>) -> String {
+    quality.map_or_else(String::new, |quality| format::number(quality.lost))
+}
+
+/// Interarrival jitter in milliseconds, or in timestamp units when their rate is not known.
+fn jitter(quality: Option<Quality>) -> String {
+    let Some(quality) = quality else {
+        return String::new();
+    };
+    match quality.jitter_us() {
+        Some(us) => format!("{}.{} ms", us / 1000, us % 1000 / 100),
+        None => format!("{} units", format::number(quality.jitter.into())),
+    }
 }

@@ -315,6 +315,7 @@ mod tests {
             module_version: "9.8.7".to_owned(),
             ports: None,
             local_addresses: Vec::new(),
+            quality: true,
         };
         assert_eq!(check_version(module(PROTOCOL_VERSION)), Ok(()));
         for theirs in [PROTOCOL_VERSION - 1, PROTOCOL_VERSION + 1] {

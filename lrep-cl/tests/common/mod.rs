@@ -164,6 +164,8 @@ fn state(id: SessionId, session: &NewSession) -> SessionState {
         stream,
         from_a: Counters::default(),
         from_b: Counters::default(),
+        quality_a: None,
+        quality_b: None,
     };
     SessionState {
         id,
@@ -275,6 +277,7 @@ impl Tsl for Memory {
             module_version: "in memory".to_owned(),
             ports: settings.ports,
             local_addresses: settings.local_addresses,
+            quality: settings.quality.unwrap_or(true),
         })
     }
 

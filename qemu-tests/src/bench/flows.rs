@@ -2,12 +2,13 @@
 
 //! The frames that are sent and what must become of them.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::guest::packet::{Build, UDP_CHECKSUM_AT, pseudo_header_sum};
+use crate::guest::packet::{Build, pseudo_header_sum, udp_checksum_at};
+use crate::guest::topology::Family;
 
 /// The first flow's port; each further flow has the next one.
 const FIRST_PORT: u16 = 10_000;
@@ -46,9 +47,9 @@ impl Checksum {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
     /// Sender.
-    pub from: SocketAddrV4,
+    pub from: SocketAddr,
     /// Receiver.
-    pub to: SocketAddrV4,
+    pub to: SocketAddr,
 }
 
 /// Hardware addresses of the two devices a frame travels between.
@@ -89,9 +90,10 @@ pub fn frame(
     let mut frame = datagram.frame(link.from, link.to)?;
     if checksum == Checksum::Partial {
         let length = u16::try_from(UDP_HEADER + payload.len()).context("a too long payload")?;
-        let sum = pseudo_header_sum(ends.from.ip().octets(), ends.to.ip().octets(), length);
+        let sum = pseudo_header_sum(ends.from.ip(), ends.to.ip(), length);
+        let at = udp_checksum_at(Family::of(ends.from.ip()));
         frame
-            .get_mut(UDP_CHECKSUM_AT..UDP_CHECKSUM_AT + 2)
+            .get_mut(at..at + 2)
             .context("a frame without a UDP header")?
             .copy_from_slice(&sum.to_be_bytes());
     }

@@ -3,7 +3,7 @@
 //! The network a point is counted in: the one of the tests, without captures, which would be paid
 //! for by the packets.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -75,7 +75,7 @@ impl Network {
 }
 
 /// The command of ip(8) that tells a namespace the hardware address of a neighbour.
-fn neighbour(address: Ipv4Addr, hardware: [u8; 6], device: &str) -> String {
+fn neighbour(address: IpAddr, hardware: [u8; 6], device: &str) -> String {
     let [a, b, c, d, e, f] = hardware;
     format!(
         "neighbour add {address} lladdr {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} \

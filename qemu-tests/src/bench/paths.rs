@@ -2,7 +2,7 @@
 
 //! The ways through the relay that are compared.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
 use genl_proto::generated::{BULK_MAX, StreamKind, TIMEOUT_MAX_MS};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::flows::{Ends, port, ports};
 use crate::guest::netns::Namespace;
-use crate::guest::relay::{Endpoint, Relay, Session, Stream};
+use crate::guest::relay::{Asked, Endpoint, Relay, Session, Stream};
 use crate::guest::topology::{CALLEE, CALLER, EAST, WEST};
 use crate::guest::{module, shell};
 
@@ -104,11 +104,11 @@ impl Path {
 }
 
 /// Both ports of a flow are the same.
-fn ends(sender: Ipv4Addr, receiver: Ipv4Addr, flow: usize) -> Result<Ends> {
+fn ends(sender: IpAddr, receiver: IpAddr, flow: usize) -> Result<Ends> {
     let port = port(flow)?;
     Ok(Ends {
-        from: SocketAddrV4::new(sender, port),
-        to: SocketAddrV4::new(receiver, port),
+        from: SocketAddr::new(sender, port),
+        to: SocketAddr::new(receiver, port),
     })
 }
 
@@ -162,8 +162,9 @@ fn set_sessions_up(namespace: &Namespace, flows: usize) -> Result<()> {
 fn session(flow: usize) -> Result<Session> {
     let port = port(flow)?;
     let endpoint = |local, remote| Endpoint {
-        local: SocketAddrV4::new(local, port),
-        remote: Some(SocketAddrV4::new(remote, port)),
+        local: SocketAddr::new(local, port),
+        remote: Some(SocketAddr::new(remote, port)),
+        asked: Asked::default(),
     };
     Ok(Session {
         label: format!("flow {flow}").into_bytes(),

@@ -15,12 +15,13 @@ use nix::sys::socket::{
 use super::flows::Checksum;
 use crate::guest::capture::bind;
 use crate::guest::netns::Namespace;
-use crate::guest::packet::UDP_CHECKSUM_AT;
+use crate::guest::packet::udp_checksum_at;
+use crate::guest::topology::Family;
 
 /// Before each frame on a socket with PACKET_VNET_HDR (struct virtio_net_hdr of
 /// linux/virtio_net.h): the checksum is to be completed from the UDP header on.
 const PARTIAL_CHECKSUM: [u8; 10] = {
-    let start = (UDP_CHECKSUM_AT - UDP_CHECKSUM_IN_HEADER) as u8;
+    let start = (udp_checksum_at(Family::Ipv4) - UDP_CHECKSUM_IN_HEADER) as u8;
     let offset = UDP_CHECKSUM_IN_HEADER as u8;
     [
         VIRTIO_NET_HDR_F_NEEDS_CSUM,

@@ -2,7 +2,7 @@
 
 //! The demonstration's call.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,8 @@ pub const SECONDS: u16 = 10;
 /// RTP packets a second and direction: 20 ms of audio in each.
 pub const RATE: u16 = 50;
 
-const CALLER_RTP: SocketAddrV4 = SocketAddrV4::new(CALLER, CALLER_MEDIA);
-const CALLEE_RTP: SocketAddrV4 = SocketAddrV4::new(CALLEE, CALLEE_MEDIA);
+const CALLER_RTP: SocketAddr = SocketAddr::new(CALLER, CALLER_MEDIA);
+const CALLEE_RTP: SocketAddr = SocketAddr::new(CALLEE, CALLEE_MEDIA);
 
 /// How late a packet may reach a capture after the call.
 const LATEST: Duration = Duration::from_secs(5);
@@ -39,9 +39,9 @@ pub struct Call {
     caller: Party,
     callee: Party,
     /// Where the caller was told to send audio.
-    west: SocketAddrV4,
+    west: SocketAddr,
     /// Where the callee was told to send audio.
-    east: SocketAddrV4,
+    east: SocketAddr,
 }
 
 /// What a party said.
@@ -61,7 +61,7 @@ impl Call {
         let callee_phone = Phone::start(lab, &host.net, Side::Callee, "callee", 1)?;
         let caller_phone = Phone::start(lab, &host.net, Side::Caller, "caller", 1)?;
         host.follow("the call answered", |to, message| {
-            *to.ip() == CALLEE && message.line.starts_with("ACK")
+            to.ip() == CALLEE && message.line.starts_with("ACK")
         })?;
         let messages = &host.signalling.messages;
         Ok(Self {
@@ -131,7 +131,7 @@ impl Call {
     pub fn hang_up(&mut self, host: &mut Host<'_>) -> Result<()> {
         self.caller_phone.press(&self.call_id)?;
         host.follow("the call ended", |to, message| {
-            *to.ip() == CALLER
+            to.ip() == CALLER
                 && message.line.starts_with("SIP/2.0 200")
                 && message.cseq.ends_with(" BYE")
         })?;
@@ -179,7 +179,7 @@ impl Call {
             ),
         };
         let [entry, exit, receiver] = match kind {
-            StreamKind::Rtp => ways,
+            StreamKind::Rtp | StreamKind::Udp => ways,
             StreamKind::Rtcp => ways.map(rtcp_of),
         };
         let fits = |one: &Datagram| one.to == receiver;
@@ -207,7 +207,7 @@ impl Call {
 }
 
 /// Sends audio as a phone does.
-fn speak(party: &Party, to: SocketAddrV4) -> Result<Spoken> {
+fn speak(party: &Party, to: SocketAddr) -> Result<Spoken> {
     let mut spoken = Spoken::default();
     let began = Instant::now();
     for number in 0..SECONDS * RATE {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::guest::packet::Datagram;
 use crate::guest::sip::{Message, PORT};
@@ -42,7 +42,7 @@ pub struct Flow {
     /// What the sender sent.
     pub sent: Vec<Vec<u8>>,
     /// Where the relay sends it from.
-    pub relay: SocketAddrV4,
+    pub relay: SocketAddr,
     /// What reached the receiver.
     pub arrived: Vec<Datagram>,
     /// Packets the kernel says it has forwarded.
@@ -82,8 +82,8 @@ impl Flow {
 
 /// All a party got came from the relay host, and no session description (SDP) in it names the other
 /// party.
-pub fn privacy(name: &str, got: &[Datagram], relay: Ipv4Addr, other: Ipv4Addr) -> Check {
-    let senders: BTreeSet<_> = got.iter().map(|one| *one.from.ip()).collect();
+pub fn privacy(name: &str, got: &[Datagram], relay: IpAddr, other: IpAddr) -> Check {
+    let senders: BTreeSet<_> = got.iter().map(|one| one.from.ip()).collect();
     let named = got
         .iter()
         .filter(|one| one.from.port() == PORT)
@@ -108,16 +108,18 @@ mod tests {
     use crate::guest::packet::Checksum;
     use crate::guest::topology::{CALLEE, CALLER, WEST};
 
-    const RELAY: SocketAddrV4 = SocketAddrV4::new(WEST, 20_000);
+    const RELAY: SocketAddr = SocketAddr::new(WEST, 20_000);
 
-    fn arrived(from: SocketAddrV4, payload: &[u8]) -> Datagram {
+    fn arrived(from: SocketAddr, payload: &[u8]) -> Datagram {
         Datagram {
             from,
-            to: SocketAddrV4::new(CALLER, 40_000),
+            to: SocketAddr::new(CALLER, 40_000),
             ttl: 63,
+            tos: 0,
             ip_checksum_is_right: true,
             checksum: Checksum::Right,
             payload: payload.to_vec(),
+            flow_label: 0,
         }
     }
 
@@ -131,9 +133,9 @@ mod tests {
         }
     }
 
-    fn sip(from: Ipv4Addr, description: &str) -> Datagram {
+    fn sip(from: IpAddr, description: &str) -> Datagram {
         let text = format!("INVITE x SIP/2.0\r\nCall-ID: a\r\nCSeq: 1 INVITE\r\n\r\n{description}");
-        arrived(SocketAddrV4::new(from, PORT), text.as_bytes())
+        arrived(SocketAddr::new(from, PORT), text.as_bytes())
     }
 
     #[test]
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn a_packet_past_the_relay_is_noticed() {
         let mut past = flow([b"one", b"two"]);
-        past.arrived[1].from = SocketAddrV4::new(CALLEE, 41_000);
+        past.arrived[1].from = SocketAddr::new(CALLEE, 41_000);
         assert!(!past.check().good);
     }
 
@@ -166,7 +168,7 @@ mod tests {
         assert!(!verdict(&[sip(WEST, "c=IN IP4 10.2.0.2")]));
         assert!(!verdict(&[
             sip(WEST, ""),
-            arrived(SocketAddrV4::new(CALLEE, 41_000), b"x")
+            arrived(SocketAddr::new(CALLEE, 41_000), b"x")
         ]));
         assert!(!verdict(&[]));
     }

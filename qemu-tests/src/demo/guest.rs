@@ -2,7 +2,7 @@
 
 //! The guest's part: the demonstration from its first step to its verdict.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -97,7 +97,7 @@ fn last_words(ended: &State) -> String {
     );
     for (stream, from_a, from_b) in &ended.streams {
         for (from, to, counters) in [(stream.a, stream.b, from_a), (stream.b, stream.a, from_b)] {
-            let party = |remote: Option<SocketAddrV4>| {
+            let party = |remote: Option<SocketAddr>| {
                 remote.map_or_else(|| "on hold".to_owned(), |remote| remote.to_string())
             };
             text += &format!(

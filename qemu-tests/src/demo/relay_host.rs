@@ -2,7 +2,7 @@
 
 //! The host between the two networks, with everything that runs on it.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use anyhow::{Result, bail};
 
@@ -59,7 +59,7 @@ impl<'a> Host<'a> {
     pub fn follow(
         &mut self,
         what: &str,
-        last: impl Fn(SocketAddrV4, &Message) -> bool,
+        last: impl Fn(SocketAddr, &Message) -> bool,
     ) -> Result<()> {
         until(what, LIMIT, || {
             for (name, process) in [

@@ -2,7 +2,7 @@
 
 //! The signalling, shown while it passes the relay host.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use anyhow::Result;
@@ -20,11 +20,11 @@ pub struct Signalling {
     /// Frames that were looked at.
     seen: usize,
     /// What was shown. Inside the host everything is seen to leave and to arrive.
-    shown: Vec<(SocketAddrV4, SocketAddrV4, Vec<u8>)>,
+    shown: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
     /// When the first message was seen.
     began: Option<SystemTime>,
     /// SIP messages, with their receivers.
-    pub messages: Vec<(SocketAddrV4, Message)>,
+    pub messages: Vec<(SocketAddr, Message)>,
 }
 
 impl Signalling {
@@ -40,7 +40,7 @@ impl Signalling {
     }
 
     /// Shows what has passed since the last time, and returns the SIP messages among it.
-    pub fn next(&mut self, stage: Stage<'_>) -> Result<Vec<(SocketAddrV4, Message)>> {
+    pub fn next(&mut self, stage: Stage<'_>) -> Result<Vec<(SocketAddr, Message)>> {
         let frames = self.capture.frames();
         let new = frames.get(self.seen..).unwrap_or_default();
         self.seen = frames.len();

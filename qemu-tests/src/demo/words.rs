@@ -3,7 +3,7 @@
 //! Signalling in words: what a captured datagram says, and to whom.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::guest::packet::Datagram;
 use crate::guest::sip::{Message, PORT};
@@ -34,7 +34,7 @@ impl fmt::Display for Step {
 pub fn step(datagram: &Datagram) -> Option<Step> {
     if datagram.from.port() == PORT && datagram.to.port() == PORT {
         let message = Message::parse(&datagram.payload)?;
-        let (from, to) = (*datagram.from.ip(), *datagram.to.ip());
+        let (from, to) = (datagram.from.ip(), datagram.to.ip());
         return Some(Step {
             way: format!("{from} → {to}"),
             what: name_of(&message),
@@ -77,7 +77,7 @@ pub fn node(datagram: &Datagram) -> Option<String> {
     let number = |at: usize| Some(u32::from_le_bytes(record.get(at..at + 4)?.try_into().ok()?));
     let address = |at: usize| {
         let text = String::from_utf8_lossy(record.get(at..at + 20)?).into_owned();
-        text.trim_end_matches('\0').parse::<Ipv4Addr>().ok()
+        text.trim_end_matches('\0').parse::<IpAddr>().ok()
     };
     Some(format!(
         "Kamailio asked lrep-cl: relay addresses {} and {}, ports {} to {}",
@@ -101,7 +101,7 @@ fn method(line: &str) -> &str {
     line.split(' ').next().unwrap_or(line)
 }
 
-fn sip(message: &Message, from: Ipv4Addr) -> String {
+fn sip(message: &Message, from: IpAddr) -> String {
     let Some(who) = party(from) else {
         return passed_on(message);
     };
@@ -132,7 +132,7 @@ fn passed_on(message: &Message) -> String {
         );
     }
     match message.media {
-        Some(media) if party(*media.ip()).is_none() => {
+        Some(media) if party(media.ip()).is_none() => {
             format!("passed on, but audio is to be sent to the relay: {media}")
         }
         Some(media) => format!("passed on; audio is to be sent past the relay: {media}"),
@@ -151,7 +151,7 @@ fn server(message: &Message) -> Option<String> {
 }
 
 /// The party with this address; none when it is the relay host.
-fn party(address: Ipv4Addr) -> Option<&'static str> {
+fn party(address: IpAddr) -> Option<&'static str> {
     match address {
         CALLER => Some("caller"),
         CALLEE => Some("callee"),
@@ -218,12 +218,12 @@ impl<'a> Order<'a> {
 
 /// Where a party was told to send audio by a message that reached it.
 pub fn told<'a>(
-    messages: impl IntoIterator<Item = &'a (SocketAddrV4, Message)>,
-    party: Ipv4Addr,
-) -> Option<SocketAddrV4> {
+    messages: impl IntoIterator<Item = &'a (SocketAddr, Message)>,
+    party: IpAddr,
+) -> Option<SocketAddr> {
     messages
         .into_iter()
-        .filter(|(to, _)| *to.ip() == party)
+        .filter(|(to, _)| to.ip() == party)
         .find_map(|(_, message)| message.media)
 }
 
@@ -241,9 +241,11 @@ mod tests {
             from: from.parse().unwrap(),
             to: to.parse().unwrap(),
             ttl: 64,
+            tos: 0,
             ip_checksum_is_right: true,
             checksum: Checksum::Right,
             payload: payload.to_vec(),
+            flow_label: 0,
         }
     }
 

@@ -29,9 +29,12 @@ impl Namespace {
             name: name.to_owned(),
             file,
         };
-        // The captures are to show what the tests send, and nothing else.
+        // The captures are to show what the tests send and little else, and addresses are to be
+        // there at once: no duplicate address detection (RFC 4862) and no routers (RFC 4861).
         for tree in ["all", "default"] {
-            namespace.set_sysctl(&format!("net/ipv6/conf/{tree}/disable_ipv6"), "1")?;
+            for setting in ["accept_dad", "accept_ra", "router_solicitations"] {
+                namespace.set_sysctl(&format!("net/ipv6/conf/{tree}/{setting}"), "0")?;
+            }
         }
         shell::run(namespace.command("ip").args(["link", "set", "lo", "up"]))?;
         Ok(namespace)

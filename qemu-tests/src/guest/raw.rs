@@ -3,7 +3,7 @@
 //! Sending what an ordinary socket would not send.
 
 use std::fs::{self, File};
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result, ensure};
@@ -86,7 +86,7 @@ pub fn hardware_address(namespace: &Namespace, device: &str) -> Result<[u8; 6]> 
 
 /// Sends a datagram whose payload the kernel takes from a file's pages, without copying it: the
 /// packet's headers are in linear memory and its payload is not (sendfile(2)).
-pub fn send_pages(socket: &UdpSocket, to: SocketAddrV4, payload: &[u8]) -> Result<()> {
+pub fn send_pages(socket: &UdpSocket, to: SocketAddr, payload: &[u8]) -> Result<()> {
     let path = "/tmp/payload";
     fs::write(path, payload).with_context(|| format!("cannot write {path}"))?;
     let file = File::open(path).with_context(|| format!("cannot open {path}"))?;

@@ -2,12 +2,13 @@
 
 //! The relay of one namespace, as its netlink family shows it.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use genl_proto::generated::{
     Command, DropReason, EndReason, FAMILY_NAME, GROUP_EVENTS, StreamKind, bulk, config, counters,
-    drops, endpoint, flush, session, stream, totals,
+    drops, endpoint, flush, receiving, session, stream, totals,
 };
 use nix::libc;
 
@@ -18,9 +19,58 @@ use super::netns::Namespace;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// What the relay receives on and sends from.
-    pub local: SocketAddrV4,
+    pub local: SocketAddr,
     /// The party; none while it is on hold.
-    pub remote: Option<SocketAddrV4>,
+    pub remote: Option<SocketAddr>,
+    /// What is asked of its packets.
+    pub asked: Asked,
+}
+
+/// What is asked of an endpoint's packets: values by the number of their attribute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// How they are sent, from attribute 1 on.
+    pub sending: [Option<u32>; 4],
+    /// Which are admitted, from attribute 1 on; payload types are apart.
+    pub receiving: [Option<u32>; 6],
+    /// Which RTP payload types are admitted, as bits.
+    pub payload_types: Option<u128>,
+}
+
+impl Asked {
+    /// Asks for one more thing about packets to the party.
+    pub fn sending(mut self, id: u16, value: u32) -> Self {
+        self.sending[usize::from(id) - 1] = Some(value);
+        self
+    }
+
+    /// Asks for one more thing about packets from the party.
+    pub fn receiving(mut self, id: u16, value: u32) -> Self {
+        self.receiving[usize::from(id) - 1] = Some(value);
+        self
+    }
+
+    fn attributes(&self, mut to: Attributes) -> Attributes {
+        if self.sending != Self::default().sending {
+            to = to.nest(endpoint::SENDING, &numbers(&self.sending));
+        }
+        let mut received = numbers(&self.receiving);
+        if let Some(types) = self.payload_types {
+            received = received.bytes(receiving::PAYLOAD_TYPES, &types.to_le_bytes());
+        }
+        if received.as_slice().is_empty() {
+            to
+        } else {
+            to.nest(endpoint::RECEIVING, &received)
+        }
+    }
+}
+
+fn numbers(numbers: &[Option<u32>]) -> Attributes {
+    (1..)
+        .zip(numbers)
+        .filter_map(|(id, number)| Some((id, (*number)?)))
+        .fold(Attributes::new(), |all, (id, number)| all.u32(id, number))
 }
 
 /// Two endpoints facing each other.
@@ -58,6 +108,8 @@ pub struct Counters {
     pub bytes: u64,
     /// Packets not forwarded, by reason.
     pub drops: Vec<(DropReason, u64)>,
+    /// How well RTP arrived, by the number of the attribute; empty when there was none.
+    pub quality: BTreeMap<u16, u64>,
 }
 
 /// A session as the kernel tells it.
@@ -91,7 +143,9 @@ pub struct Config {
     /// First and last port of the range.
     pub ports: (u16, u16),
     /// Addresses the relay receives on.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
+    /// Whether quality is measured.
+    pub quality: bool,
 }
 
 /// What the whole namespace has done.
@@ -149,35 +203,52 @@ impl Endpoint {
     /// Its attributes.
     pub fn attributes(&self) -> Attributes {
         let local = Attributes::new()
-            .bytes(endpoint::LOCAL_ADDRESS, &self.local.ip().octets())
+            .bytes(endpoint::LOCAL_ADDRESS, &octets(self.local.ip()))
             .be16(endpoint::LOCAL_PORT, self.local.port());
-        match self.remote {
+        let both = match self.remote {
             Some(remote) => local
-                .bytes(endpoint::REMOTE_ADDRESS, &remote.ip().octets())
+                .bytes(endpoint::REMOTE_ADDRESS, &octets(remote.ip()))
                 .be16(endpoint::REMOTE_PORT, remote.port()),
             None => local,
-        }
+        };
+        self.asked.attributes(both)
     }
 
     fn parse(bytes: &[u8]) -> Result<Self> {
         let (mut local, mut remote) = ((None, None), (None, None));
+        let mut asked = Asked::default();
         for (id, value) in parse(bytes)? {
             match id {
                 endpoint::LOCAL_ADDRESS => local.0 = Some(address(value)?),
                 endpoint::LOCAL_PORT => local.1 = Some(netlink::u16(value)?.to_be()),
                 endpoint::REMOTE_ADDRESS => remote.0 = Some(address(value)?),
                 endpoint::REMOTE_PORT => remote.1 = Some(netlink::u16(value)?.to_be()),
+                endpoint::SENDING => {
+                    for (id, value) in parse(value)? {
+                        asked = asked.sending(id, netlink::u32(value)?);
+                    }
+                }
+                endpoint::RECEIVING => {
+                    for (id, value) in parse(value)? {
+                        if id == receiving::PAYLOAD_TYPES {
+                            asked.payload_types = Some(u128::from_le_bytes(value.try_into()?));
+                        } else {
+                            asked = asked.receiving(id, netlink::u32(value)?);
+                        }
+                    }
+                }
                 other => bail!("attribute {other} in an endpoint"),
             }
         }
         let socket = |found| match found {
-            (Some(address), Some(port)) => Ok(Some(SocketAddrV4::new(address, port))),
+            (Some(address), Some(port)) => Ok(Some(SocketAddr::new(address, port))),
             (None, None) => Ok(None),
             half => Err(anyhow!("half an address: {half:?}")),
         };
         Ok(Self {
             local: socket(local)?.context("no local address")?,
             remote: socket(remote)?,
+            asked,
         })
     }
 }
@@ -194,6 +265,7 @@ impl Stream {
     fn parse(bytes: &[u8]) -> Result<(Self, Counters, Counters)> {
         let (mut kind, mut a, mut b) = (None, None, None);
         let (mut from_a, mut from_b) = (None, None);
+        let (mut quality_a, mut quality_b) = (BTreeMap::new(), BTreeMap::new());
         for (id, value) in parse(bytes)? {
             match id {
                 stream::KIND => kind = StreamKind::from_u32(netlink::u32(value)?),
@@ -201,17 +273,26 @@ impl Stream {
                 stream::B => b = Some(Endpoint::parse(value)?),
                 stream::FROM_A => from_a = Some(Counters::parse(value)?),
                 stream::FROM_B => from_b = Some(Counters::parse(value)?),
+                stream::QUALITY_A => quality_a = uints(value)?,
+                stream::QUALITY_B => quality_b = uints(value)?,
                 other => bail!("attribute {other} in a stream"),
             }
         }
+        let with = |counters: Option<Counters>, quality| {
+            let counters = counters.context("a stream without counters")?;
+            Ok::<_, anyhow::Error>(Counters {
+                quality,
+                ..counters
+            })
+        };
         Ok((
             Self {
                 kind: kind.context("a stream without a kind")?,
                 a: a.context("a stream without a")?,
                 b: b.context("a stream without b")?,
             },
-            from_a.context("a stream without from-a")?,
-            from_b.context("a stream without from-b")?,
+            with(from_a, quality_a)?,
+            with(from_b, quality_b)?,
         ))
     }
 }
@@ -269,9 +350,29 @@ impl State {
     }
 }
 
-fn address(value: &[u8]) -> Result<Ipv4Addr> {
-    let octets: [u8; 4] = value.try_into().context("an address that is not IPv4")?;
+fn uints(bytes: &[u8]) -> Result<BTreeMap<u16, u64>> {
+    parse(bytes)?
+        .into_iter()
+        .map(|(id, value)| Ok((id, netlink::uint(value)?)))
+        .collect()
+}
+
+fn address(value: &[u8]) -> Result<IpAddr> {
+    if let Ok(octets) = <[u8; 4]>::try_from(value) {
+        return Ok(octets.into());
+    }
+    let octets: [u8; 16] = value
+        .try_into()
+        .with_context(|| format!("an address of {} bytes", value.len()))?;
     Ok(octets.into())
+}
+
+/// The bytes of an address, as attributes have them.
+pub fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
 }
 
 /// The relay of a namespace.
@@ -312,13 +413,19 @@ impl Relay {
     }
 
     /// Sets port range and local addresses.
-    pub fn configure(&self, ports: (u16, u16), addresses: &[Ipv4Addr]) -> Result<()> {
+    pub fn configure(&self, ports: (u16, u16), addresses: &[IpAddr]) -> Result<()> {
         let mut attributes = Attributes::new()
             .u16(config::PORT_MIN, ports.0)
             .u16(config::PORT_MAX, ports.1);
         for address in addresses {
-            attributes = attributes.bytes(config::LOCAL_ADDRESS, &address.octets());
+            attributes = attributes.bytes(config::LOCAL_ADDRESS, &octets(*address));
         }
+        self.ask(Command::ConfigSet, 0, &attributes).map(|_| ())
+    }
+
+    /// Sets whether quality is measured.
+    pub fn measure(&self, on: bool) -> Result<()> {
+        let attributes = Attributes::new().u32(config::QUALITY, on.into());
         self.ask(Command::ConfigSet, 0, &attributes).map(|_| ())
     }
 
@@ -330,6 +437,7 @@ impl Relay {
             module_version: String::new(),
             ports: (0, 0),
             addresses: Vec::new(),
+            quality: false,
         };
         for (id, value) in parse(only(&answers)?)? {
             match id {
@@ -341,6 +449,7 @@ impl Relay {
                 config::PORT_MIN => found.ports.0 = netlink::u16(value)?,
                 config::PORT_MAX => found.ports.1 = netlink::u16(value)?,
                 config::LOCAL_ADDRESS => found.addresses.push(address(value)?),
+                config::QUALITY => found.quality = netlink::u32(value)? != 0,
                 other => bail!("attribute {other} in the configuration"),
             }
         }

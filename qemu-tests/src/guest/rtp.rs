@@ -2,7 +2,7 @@
 
 //! Media: packets no two of which are alike, and the sockets they travel between.
 
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use anyhow::{Context, Result};
 
@@ -35,8 +35,16 @@ pub fn rtcp(source: u32, number: u16) -> Vec<u8> {
 }
 
 /// Where the RTCP of an RTP stream goes: one port above (RFC 3550, section 11).
-pub fn rtcp_of(rtp: SocketAddrV4) -> SocketAddrV4 {
-    SocketAddrV4::new(*rtp.ip(), rtp.port() + 1)
+pub fn rtcp_of(rtp: SocketAddr) -> SocketAddr {
+    SocketAddr::new(rtp.ip(), rtp.port() + 1)
+}
+
+/// A number to know a party by: the last four bytes of its address.
+fn source(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => u32::from(address),
+        IpAddr::V6(address) => u128::from(address) as u32,
+    }
 }
 
 /// The media sockets of one party: RTP, and RTCP one port above.
@@ -51,20 +59,16 @@ pub struct Party {
 
 impl Party {
     /// Binds both sockets.
-    pub fn new(namespace: &Namespace, address: SocketAddrV4) -> Result<Self> {
+    pub fn new(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
         Ok(Self {
-            source: u32::from(*address.ip()),
+            source: source(address.ip()),
             rtp: udp(namespace, address)?,
             rtcp: udp(namespace, rtcp_of(address))?,
         })
     }
 
     /// Sends RTP packets with these numbers and returns them.
-    pub fn send_rtp(
-        &self,
-        to: SocketAddrV4,
-        numbers: std::ops::Range<u16>,
-    ) -> Result<Vec<Vec<u8>>> {
+    pub fn send_rtp(&self, to: SocketAddr, numbers: std::ops::Range<u16>) -> Result<Vec<Vec<u8>>> {
         send_all(
             &self.rtp,
             to,
@@ -73,11 +77,7 @@ impl Party {
     }
 
     /// Sends RTCP packets with these numbers and returns them.
-    pub fn send_rtcp(
-        &self,
-        to: SocketAddrV4,
-        numbers: std::ops::Range<u16>,
-    ) -> Result<Vec<Vec<u8>>> {
+    pub fn send_rtcp(&self, to: SocketAddr, numbers: std::ops::Range<u16>) -> Result<Vec<Vec<u8>>> {
         send_all(
             &self.rtcp,
             to,
@@ -89,7 +89,7 @@ impl Party {
 /// Sends packets one after another and returns them.
 pub fn send_all(
     socket: &UdpSocket,
-    to: SocketAddrV4,
+    to: SocketAddr,
     packets: impl IntoIterator<Item = Vec<u8>>,
 ) -> Result<Vec<Vec<u8>>> {
     packets

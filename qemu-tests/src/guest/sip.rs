@@ -9,7 +9,7 @@
 //! ```
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -268,7 +268,7 @@ impl Phone {
             }
             Ok(is_bound(namespace, PORT)?.then_some(()))
         })?;
-        let hand = udp(namespace, SocketAddrV4::new(address, 0))?;
+        let hand = udp(namespace, SocketAddr::new(address, 0))?;
         Ok(Self {
             process,
             side,
@@ -329,7 +329,7 @@ pub struct Message {
     /// Number and method.
     pub cseq: String,
     /// Where its sender wants media, when it carries SDP.
-    pub media: Option<SocketAddrV4>,
+    pub media: Option<SocketAddr>,
     /// Everything.
     pub text: String,
 }
@@ -354,8 +354,8 @@ impl Message {
         let port = text.lines().find_map(|line| line.strip_prefix("m=audio "));
         let media = address.zip(port).and_then(|(address, rest)| {
             let address: Ipv4Addr = address.trim().parse().ok()?;
-            Some(SocketAddrV4::new(
-                address,
+            Some(SocketAddr::new(
+                address.into(),
                 rest.split(' ').next()?.parse().ok()?,
             ))
         });

@@ -7,14 +7,16 @@
 //!  +-----------------+      +-----------------------+      +-----------------+
 //!  | wire            |      | west             east |      |            wire |
 //!  | 10.1.0.2/24   --+------+-- 10.1.0.1/24         |      |                 |
+//!  | fd00:1::2/64    |      |   fd00:1::1/64        |      |                 |
 //!  |                 |      |         10.2.0.1/24 --+------+--   10.2.0.2/24 |
+//!  |                 |      |        fd00:2::1/64   |      |    fd00:2::2/64 |
 //!  +-----------------+      +-----------------------+      +-----------------+
-//!        default via 10.1.0.1    ip_forward = 0       default via 10.2.0.1
+//!      default via west         forwards nothing             default via east
 //! ```
 //!
 //! The relay forwards nothing by itself: what gets from one side to the other was relayed.
 
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use anyhow::{Context, Result};
 
@@ -22,14 +24,72 @@ use super::capture::Capture;
 use super::lab::Lab;
 use super::netns::Namespace;
 
+/// A version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Ipv4, Self::Ipv6];
+
+    /// The family of an address.
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+
+    /// A host of one of the networks drawn above: network 1 is the caller's, 2 the callee's.
+    pub const fn address(self, network: u8, host: u8) -> IpAddr {
+        match self {
+            Self::Ipv4 => IpAddr::V4(Ipv4Addr::new(10, network, 0, host)),
+            Self::Ipv6 => IpAddr::V6(Ipv6Addr::new(
+                0xfd00,
+                network as u16,
+                0,
+                0,
+                0,
+                0,
+                0,
+                host as u16,
+            )),
+        }
+    }
+
+    /// The command of ip(8) that gives a device such an address.
+    pub fn add_address(self, network: u8, host: u8, device: &str) -> String {
+        let address = self.address(network, host);
+        match self {
+            Self::Ipv4 => format!("address add {address}/24 dev {device}\n"),
+            // Its use need not wait until nobody else turns out to have it (RFC 4862 section 5.4).
+            Self::Ipv6 => format!("address add {address}/64 dev {device} nodad\n"),
+        }
+    }
+
+    /// Makes a namespace forward packets or not.
+    pub fn set_forwarding(self, namespace: &Namespace, on: bool) -> Result<()> {
+        let path = match self {
+            Self::Ipv4 => "net/ipv4/ip_forward",
+            Self::Ipv6 => "net/ipv6/conf/all/forwarding",
+        };
+        namespace.set_sysctl(path, if on { "1" } else { "0" })
+    }
+}
+
 /// The caller's address.
-pub const CALLER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
+pub const CALLER: IpAddr = Family::Ipv4.address(1, 2);
 /// The relay's address on the caller's side.
-pub const WEST: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+pub const WEST: IpAddr = Family::Ipv4.address(1, 1);
 /// The relay's address on the callee's side.
-pub const EAST: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
+pub const EAST: IpAddr = Family::Ipv4.address(2, 1);
 /// The callee's address.
-pub const CALLEE: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 2);
+pub const CALLEE: IpAddr = Family::Ipv4.address(2, 2);
 
 /// Three namespaces in a row, and what arrives at both ends.
 pub struct Topology {
@@ -60,19 +120,48 @@ impl Topology {
         })
     }
 
-    /// Turns checksum offload of all devices on or off. New devices have it on: they leave
-    /// checksums to whoever receives the packet.
-    pub fn set_checksum_offload(&self, on: bool) -> Result<()> {
-        let state = if on { "on" } else { "off" };
-        for (namespace, device) in [
+    /// All devices.
+    fn devices(&self) -> [(&Namespace, &'static str); 4] {
+        [
             (&self.caller, "wire"),
             (&self.relay, "west"),
             (&self.relay, "east"),
             (&self.callee, "wire"),
-        ] {
+        ]
+    }
+
+    /// Turns checksum offload of all devices on or off. New devices have it on: they leave
+    /// checksums to whoever receives the packet.
+    pub fn set_checksum_offload(&self, on: bool) -> Result<()> {
+        let state = if on { "on" } else { "off" };
+        for (namespace, device) in self.devices() {
             namespace.run("ethtool", &["-K", device, "tx", state])?;
         }
         Ok(())
+    }
+
+    /// Sets the largest packet all devices take.
+    pub fn set_mtu(&self, mtu: u32) -> Result<()> {
+        for (namespace, device) in self.devices() {
+            namespace.ip(&format!("link set {device} mtu {mtu}\n"))?;
+        }
+        Ok(())
+    }
+
+    /// Sets the largest packet that fits between the relay and the callee.
+    pub fn set_callees_mtu(&self, mtu: u32) -> Result<()> {
+        self.relay.ip(&format!("link set east mtu {mtu}\n"))?;
+        self.callee.ip(&format!("link set wire mtu {mtu}\n"))
+    }
+
+    /// Takes the devices between the relay and the callee away.
+    pub fn disconnect_callee(&self) -> Result<()> {
+        self.relay.ip("link del east\n")
+    }
+
+    /// Puts new devices between the relay and the callee.
+    pub fn connect_callee(&self) -> Result<()> {
+        connect(&self.relay, "east", 2, &self.callee)
     }
 }
 
@@ -81,24 +170,37 @@ pub fn namespaces() -> Result<(Namespace, Namespace, Namespace)> {
     let caller = Namespace::new("caller")?;
     let relay = Namespace::new("relay")?;
     let callee = Namespace::new("callee")?;
-    relay.ip("link add west type veth peer name wire netns caller\n\
-         link add east type veth peer name wire netns callee\n\
-         address add 10.1.0.1/24 dev west\n\
-         address add 10.2.0.1/24 dev east\n\
-         link set west up\n\
-         link set east up\n")?;
-    caller.ip("address add 10.1.0.2/24 dev wire\n\
-         link set wire up\n\
-         route add default via 10.1.0.1\n")?;
-    callee.ip("address add 10.2.0.2/24 dev wire\n\
-         link set wire up\n\
-         route add default via 10.2.0.1\n")?;
-    relay.set_sysctl("net/ipv4/ip_forward", "0")?;
+    for family in Family::ALL {
+        family.set_forwarding(&relay, false)?;
+    }
+    connect(&relay, "west", 1, &caller)?;
+    connect(&relay, "east", 2, &callee)?;
     Ok((caller, relay, callee))
 }
 
+/// Connects a party with a device of the relay.
+fn connect(relay: &Namespace, device: &str, network: u8, party: &Namespace) -> Result<()> {
+    let peer = party.name();
+    let addresses = |host, device| {
+        Family::ALL
+            .map(|family| family.add_address(network, host, device))
+            .concat()
+    };
+    relay.ip(&format!(
+        "link add {device} type veth peer name wire netns {peer}\n{}link set {device} up\n",
+        addresses(1, device),
+    ))?;
+    let routes = Family::ALL
+        .map(|family| format!("route add default via {}\n", family.address(network, 1)))
+        .concat();
+    party.ip(&format!(
+        "{}link set wire up\n{routes}",
+        addresses(2, "wire")
+    ))
+}
+
 /// A UDP socket inside a namespace.
-pub fn udp(namespace: &Namespace, address: SocketAddrV4) -> Result<UdpSocket> {
+pub fn udp(namespace: &Namespace, address: SocketAddr) -> Result<UdpSocket> {
     namespace.enter(|| {
         UdpSocket::bind(address).with_context(|| format!("cannot bind a socket to {address}"))
     })

@@ -3,7 +3,7 @@
 //! The call: Debian's Kamailio with its lrkproxy module, two SIPp parties, the daemon, the module,
 //! and media whose every packet is compared.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -46,8 +46,8 @@ pub const TESTS: &[Test] = tests![
     a_daemon_killed_in_mid_call_loses_no_packet,
 ];
 
-const CALLER_RTP: SocketAddrV4 = SocketAddrV4::new(CALLER, CALLER_MEDIA);
-const CALLEE_RTP: SocketAddrV4 = SocketAddrV4::new(CALLEE, CALLEE_MEDIA);
+const CALLER_RTP: SocketAddr = SocketAddr::new(CALLER, CALLER_MEDIA);
+const CALLEE_RTP: SocketAddr = SocketAddr::new(CALLEE, CALLEE_MEDIA);
 const COUNT: u16 = 50;
 
 /// Everything a call needs, running.
@@ -102,9 +102,9 @@ struct Answered {
     caller: Party,
     callee: Party,
     /// Where the caller was told to send media.
-    west: SocketAddrV4,
+    west: SocketAddr,
     /// Where the callee was told to send media.
-    east: SocketAddrV4,
+    east: SocketAddr,
 }
 
 fn is_answer(message: &Message, cseq: &str) -> bool {
@@ -188,7 +188,7 @@ impl Answered {
         ] {
             for message in messages(at) {
                 ensure!(
-                    message.media.is_none_or(|media| *media.ip() != other),
+                    message.media.is_none_or(|media| media.ip() != other),
                     "{} was told the other party's address: {}",
                     at.name(),
                     message.text
@@ -205,7 +205,7 @@ impl Answered {
             (&exchange.net.at_callee, CALLER),
         ] {
             let mut datagrams = at.datagrams().into_iter();
-            let leaked = datagrams.find(|one| *one.from.ip() == other || *one.to.ip() == other);
+            let leaked = datagrams.find(|one| one.from.ip() == other || one.to.ip() == other);
             ensure!(
                 leaked.is_none(),
                 "{} saw the other party: {leaked:?}",
@@ -228,7 +228,7 @@ fn an_ordinary_call(
     lab: &Lab,
     setup: Setup,
     offload: bool,
-    (west, east): (std::net::Ipv4Addr, std::net::Ipv4Addr),
+    (west, east): (std::net::IpAddr, std::net::IpAddr),
 ) -> Result<()> {
     let exchange = Exchange::start(lab, setup)?;
     exchange.net.set_checksum_offload(offload)?;
@@ -242,7 +242,7 @@ fn an_ordinary_call(
     host.run("nft", &["add rule ip t c ct state new counter"])?;
     let call = Answered::place(lab, &exchange, "caller", "callee")?;
     ensure!(
-        *call.west.ip() == west && *call.east.ip() == east,
+        call.west.ip() == west && call.east.ip() == east,
         "{} {}",
         call.west,
         call.east
@@ -316,7 +316,7 @@ fn a_call_on_one_shared_port_is_relayed(lab: &Lab) -> Result<()> {
         call.east
     );
     // A third party, which knows the port.
-    let third = Party::new(&exchange.net.callee, SocketAddrV4::new(CALLEE, 42_000))?;
+    let third = Party::new(&exchange.net.callee, SocketAddr::new(CALLEE, 42_000))?;
     third.send_rtp(call.west, 0..COUNT)?;
     call.talk(&exchange)?;
     call.check_privacy(&exchange)?;
@@ -381,7 +381,7 @@ fn a_new_offer_of_the_caller_moves_media(lab: &Lab) -> Result<()> {
         ("2 INVITE", CALLEE_MEDIA + 10),
         ("3 INVITE", CALLEE_MEDIA + 20),
     ] {
-        let moved = SocketAddrV4::new(CALLEE, port);
+        let moved = SocketAddr::new(CALLEE, port);
         let party = Party::new(&net.callee, moved)?;
         call.caller_phone.press(&call.call_id)?;
         wait_for(&net.at_caller, "an answer", |one| is_answer(one, offer))?;
@@ -431,7 +431,7 @@ fn a_held_call_is_silent_and_comes_back(lab: &Lab) -> Result<()> {
     wait_for(&net.at_caller, "an answer", |one| {
         is_answer(one, "2 INVITE")
     })?;
-    let seen = |capture: &crate::guest::capture::Capture, at: SocketAddrV4| {
+    let seen = |capture: &crate::guest::capture::Capture, at: SocketAddr| {
         capture
             .datagrams()
             .iter()

@@ -2,7 +2,7 @@
 
 //! The netlink family: what it refuses, in which words, and that a refusal changes nothing.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use genl_proto::generated::{
@@ -13,18 +13,19 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::fixture::{
-    CALLEE_RTP, CALLER_RTP, Call, EAST_RTP, PORTS, WEST_RTP, expect, idle_relay, rtcp_of, session,
-    streams,
+    CALLEE_RTP, CALLER_RTP, Call, EAST_RTP, LOCALS, PORTS, WEST_RTP, expect, idle_relay, rtcp_of,
+    session, session_on, streams,
 };
+use super::path::Path;
 use super::{Test, tests};
 use crate::guest::lab::Lab;
 use crate::guest::module;
 use crate::guest::netlink::{Attributes, Netlink, Refusal, parse};
 use crate::guest::privilege;
 use crate::guest::relay::{
-    Config, Events, Relay, Session, State, Totals, bulk_ids, bulk_of, id_of,
+    Config, Events, Relay, Session, State, Totals, bulk_ids, bulk_of, id_of, octets,
 };
-use crate::guest::topology::{EAST, Topology, WEST};
+use crate::guest::topology::{EAST, Family, Topology, WEST};
 
 pub const TESTS: &[Test] = tests![
     the_family_tells_its_version,
@@ -35,6 +36,7 @@ pub const TESTS: &[Test] = tests![
     an_attribute_of_another_command_is_refused,
     half_a_message_is_refused,
     sessions_that_cannot_work_are_refused,
+    addresses_that_are_no_hosts_cannot_be_local,
     a_bulk_command_makes_all_or_none,
     a_change_that_is_refused_changes_nothing,
     without_privilege_nothing_is_told_and_nothing_done,
@@ -90,7 +92,7 @@ fn the_family_tells_its_version(lab: &Lab) -> Result<()> {
     ensure!(config.protocol_version == PROTOCOL_VERSION, "{config:?}");
     ensure!(!config.module_version.is_empty(), "{config:?}");
     ensure!(
-        config.ports == PORTS && config.addresses == [WEST, EAST],
+        config.ports == PORTS && config.addresses == LOCALS,
         "{config:?}"
     );
     Ok(())
@@ -101,7 +103,14 @@ fn a_session_is_told_as_it_was_made(lab: &Lab) -> Result<()> {
     let mut made = session();
     // Any bytes are a label.
     made.label = (0..=254).collect();
-    made.streams[0].b.remote = None;
+    // Streams of one session go any way.
+    made.streams = (0..)
+        .zip(Path::ALL)
+        .flat_map(|(number, path)| session_on(path.nth(number)).streams)
+        .collect();
+    for held in [0, 2] {
+        made.streams[held].b.remote = None;
+    }
     let id = relay.make(&made)?;
     let told = relay.get(id)?;
     ensure!(
@@ -122,14 +131,14 @@ fn a_session_is_told_as_it_was_made(lab: &Lab) -> Result<()> {
 }
 
 /// An attribute inside a message: the ids of the nests it is in, and itself.
-type Path = Vec<u16>;
+type Position = Vec<u16>;
 
 /// A valid message of each command that takes attributes.
 fn valid_messages(id: u64) -> Vec<(Command, Attributes)> {
     let mut other = session();
     other.streams = streams(
-        (SocketAddrV4::new(WEST, 20_100), Some(CALLER_RTP)),
-        (SocketAddrV4::new(EAST, 20_102), Some(CALLEE_RTP)),
+        (SocketAddr::new(WEST, 20_100), Some(CALLER_RTP)),
+        (SocketAddr::new(EAST, 20_102), Some(CALLEE_RTP)),
     );
     let mut set = Attributes::new().uint(attr::ID, id);
     set = Attributes::from([set.as_slice(), session().attributes().as_slice()].concat());
@@ -149,8 +158,9 @@ fn valid_messages(id: u64) -> Vec<(Command, Attributes)> {
             Attributes::new()
                 .u16(config::PORT_MIN, PORTS.0)
                 .u16(config::PORT_MAX, PORTS.1)
-                .bytes(config::LOCAL_ADDRESS, &WEST.octets())
-                .bytes(config::LOCAL_ADDRESS, &EAST.octets()),
+                .bytes(config::LOCAL_ADDRESS, &octets(WEST))
+                .bytes(config::LOCAL_ADDRESS, &octets(EAST))
+                .bytes(config::LOCAL_ADDRESS, &octets(Path::IPV6.west.ip())),
         ),
     ]
 }
@@ -165,9 +175,9 @@ fn attributes_of(command: Command) -> Result<&'static [Attribute]> {
         .attributes)
 }
 
-/// Every attribute of a message with its path and description, nests included; one of each path.
-fn paths(bytes: &[u8], set: &'static [Attribute]) -> Result<Vec<(Path, &'static Attribute)>> {
-    let mut found: Vec<(Path, &'static Attribute)> = Vec::new();
+/// Every attribute of a message with its position and description, nests included; one of each position.
+fn paths(bytes: &[u8], set: &'static [Attribute]) -> Result<Vec<(Position, &'static Attribute)>> {
+    let mut found: Vec<(Position, &'static Attribute)> = Vec::new();
     for (id, value) in parse(bytes)? {
         let attribute = set
             .iter()
@@ -187,7 +197,7 @@ fn paths(bytes: &[u8], set: &'static [Attribute]) -> Result<Vec<(Path, &'static 
     Ok(found)
 }
 
-/// The message with the attribute at a path replaced (or left out).
+/// The message with the attribute at a position replaced (or left out).
 fn with(bytes: &[u8], path: &[u16], new: Option<&[u8]>) -> Result<Attributes> {
     let mut changed = Attributes::new();
     let mut done = false;
@@ -299,8 +309,14 @@ fn bad_values(kind: Kind) -> Vec<Vec<u8>> {
             let short = usize::from(min_len)
                 .checked_sub(1)
                 .map(|length| vec![1; length]);
+            // What is not of the length of either version's addresses.
+            let between: &[usize] = match (min_len, max_len) {
+                (4, 16) => &[5, 8, 15],
+                _ => &[],
+            };
             short
                 .into_iter()
+                .chain(between.iter().map(|length| vec![1; *length]))
                 .chain([vec![1; usize::from(max_len) + 1]])
                 .collect()
         }
@@ -446,50 +462,90 @@ fn half_a_message_is_refused(lab: &Lab) -> Result<()> {
 fn sessions_that_cannot_work_are_refused(lab: &Lab) -> Result<()> {
     let (_net, relay) = idle_relay(lab)?;
     relay.make(&session())?;
-    let at = |address: [u8; 4], port| SocketAddrV4::new(address.into(), port);
-    let elsewhere = || {
-        let a = SocketAddrV4::new(WEST, 20_100);
-        let b = SocketAddrV4::new(EAST, 20_102);
-        streams((a, Some(CALLER_RTP)), (b, Some(CALLEE_RTP)))
-    };
     let mut cases: Vec<(&str, Errno, Session)> = Vec::new();
-    let mut case = |what, errno, change: &dyn Fn(&mut Session)| {
-        let mut session = Session {
-            streams: elsewhere(),
-            ..session()
-        };
+    let mut case = |text, errno, path: Path, change: &dyn Fn(&mut Session)| {
+        let mut session = session_on(path.nth(1));
         change(&mut session);
-        cases.push((what, errno, session));
+        cases.push((text, errno, session));
     };
-    case("a port that is taken", Errno::EEXIST, &|one| {
-        one.streams[0].a.local = WEST_RTP
-    });
-    case("a port taken twice by itself", Errno::EEXIST, &|one| {
-        one.streams[1].a.local = one.streams[0].a.local;
-    });
-    case("an address not configured", Errno::EADDRNOTAVAIL, &|one| {
-        one.streams[0].a.local = at([10, 9, 9, 9], 20_100);
-    });
-    case("a remote that is a relay port", Errno::EINVAL, &|one| {
-        one.streams[0].a.remote = Some(EAST_RTP);
-    });
-    for octets in [[0, 0, 0, 0], [224, 0, 0, 1], [255, 255, 255, 255]] {
-        case("a remote that is no host", Errno::EINVAL, &move |one| {
-            one.streams[0].b.remote = Some(at(octets, 5000));
+    let (ipv4, ipv6) = (Path::IPV4, Path::IPV6);
+    let mixed = Path::IPV4_TO_IPV6;
+    relay.make(&session_on(ipv6))?;
+    for path in [ipv4, ipv6] {
+        case("belongs to session", Errno::EEXIST, path, &|one| {
+            one.streams[0].a.local = path.west;
+        });
+        case("asked for twice", Errno::EEXIST, path, &|one| {
+            one.streams[1].a.local = one.streams[0].a.local;
+        });
+        case("is not configured", Errno::EADDRNOTAVAIL, path, &|one| {
+            one.streams[0].a.local.set_ip(path.caller.ip());
+        });
+        case("port of this relay", Errno::EINVAL, path, &|one| {
+            one.streams[0].a.remote = Some(path.east);
+        });
+        case("must differ", Errno::EINVAL, path, &|one| {
+            one.streams[0].b = one.streams[0].a;
         });
     }
-    case(
-        "a shared port whose parties are one",
-        Errno::EINVAL,
-        &|one| {
-            one.streams[0].b = one.streams[0].a;
-        },
-    );
-    for (what, errno, session) in cases {
+    // The other version's relay port is one all the same.
+    case("of another family", Errno::EINVAL, mixed, &|one| {
+        one.streams[0].a.remote = one.streams[0].b.remote;
+    });
+    case("of another family", Errno::EINVAL, mixed, &|one| {
+        one.streams[0].b.remote = one.streams[0].a.remote;
+    });
+    for (text, path, address) in [
+        ("is unspecified", ipv4, "0.0.0.0"),
+        ("is multicast", ipv4, "224.0.0.1"),
+        ("is broadcast", ipv4, "255.255.255.255"),
+        ("is loopback", ipv4, "127.0.0.1"),
+        ("is unspecified", ipv6, "::"),
+        ("is multicast", ipv6, "ff02::1"),
+        ("is link-local", ipv6, "fe80::1"),
+        ("is IPv4-mapped", ipv6, "::ffff:10.2.0.2"),
+        ("is loopback", ipv6, "::1"),
+        ("is unspecified", mixed, "::"),
+        ("is multicast", mixed, "ff0e::1"),
+        ("is link-local", mixed, "fe80::1"),
+        ("is IPv4-mapped", mixed, "::ffff:10.2.0.2"),
+    ] {
+        let address: IpAddr = address.parse()?;
+        case(text, Errno::EINVAL, path, &move |one| {
+            one.streams[0].b.remote = Some(SocketAddr::new(address, 5000));
+        });
+    }
+    for (text, errno, session) in cases {
+        let what = format!("{text}: {:?}", session.streams[0]);
         let refusal = refused(&relay, Command::SessionNew, &session.attributes())
-            .with_context(|| what.to_owned())?;
-        ensure!(refusal.errno == errno, "{what}: {refusal:?}");
-        ensure!(!refusal.text.is_empty(), "{what}: {refusal:?}");
+            .with_context(|| what.clone())?;
+        ensure!(
+            refusal.errno == errno && refusal.text.contains(text),
+            "{what}: {refusal:?}"
+        );
+    }
+    Ok(())
+}
+
+fn addresses_that_are_no_hosts_cannot_be_local(lab: &Lab) -> Result<()> {
+    let (_net, relay) = idle_relay(lab)?;
+    for (text, address) in [
+        ("is unspecified", "0.0.0.0"),
+        ("is multicast", "239.0.0.1"),
+        ("is broadcast", "255.255.255.255"),
+        ("is unspecified", "::"),
+        ("is multicast", "ff02::1"),
+        ("is link-local", "fe80::1"),
+        ("is IPv4-mapped", "::ffff:10.1.0.1"),
+    ] {
+        let message = Attributes::new()
+            .bytes(config::LOCAL_ADDRESS, &octets(WEST))
+            .bytes(config::LOCAL_ADDRESS, &octets(address.parse()?));
+        let refusal = refused(&relay, Command::ConfigSet, &message).context(address)?;
+        ensure!(
+            refusal.errno == Errno::EINVAL && refusal.text.contains(text),
+            "{address}: {refusal:?}"
+        );
     }
     Ok(())
 }
@@ -502,8 +558,8 @@ fn many(count: u16) -> Vec<Session> {
             Session {
                 label: format!("call {number}").into_bytes(),
                 streams: streams(
-                    (SocketAddrV4::new(WEST, port), Some(CALLER_RTP)),
-                    (SocketAddrV4::new(EAST, port + 2), Some(CALLEE_RTP)),
+                    (SocketAddr::new(WEST, port), Some(CALLER_RTP)),
+                    (SocketAddr::new(EAST, port + 2), Some(CALLEE_RTP)),
                 ),
                 ..session()
             }
@@ -540,8 +596,8 @@ fn a_bulk_command_makes_all_or_none(lab: &Lab) -> Result<()> {
 }
 
 fn a_change_that_is_refused_changes_nothing(lab: &Lab) -> Result<()> {
-    let call = Call::new(lab)?;
-    let moved = SocketAddrV4::new(*CALLEE_RTP.ip(), 42_000);
+    let call = Call::new(lab, Path::IPV4)?;
+    let moved = SocketAddr::new(CALLEE_RTP.ip(), 42_000);
     let mut changed = streams((WEST_RTP, Some(CALLER_RTP)), (EAST_RTP, Some(moved)));
     // The second stream is not one of the session.
     changed[1].b.local = rtcp_of(rtcp_of(EAST_RTP));
@@ -600,7 +656,7 @@ fn without_privilege_nothing_is_told_and_nothing_done(lab: &Lab) -> Result<()> {
 }
 
 fn namespaces_know_nothing_of_each_other(lab: &Lab) -> Result<()> {
-    let call = Call::new(lab)?;
+    let call = Call::new(lab, Path::IPV4)?;
     // The callee's namespace is a relay of its own, with the same numbers.
     let other = Relay::open(&call.net.callee)?;
     ensure!(
@@ -615,8 +671,8 @@ fn namespaces_know_nothing_of_each_other(lab: &Lab) -> Result<()> {
     other.configure((41_000, 41_009), &[WEST, EAST])?;
     let mut same = session();
     same.streams = streams(
-        (SocketAddrV4::new(WEST, 41_000), Some(CALLER_RTP)),
-        (SocketAddrV4::new(EAST, 41_002), Some(CALLEE_RTP)),
+        (SocketAddr::new(WEST, 41_000), Some(CALLER_RTP)),
+        (SocketAddr::new(EAST, 41_002), Some(CALLEE_RTP)),
     );
     let id = other.make(&same)?;
     for attributes in [id_of(call.id), id_of(id)] {
@@ -647,8 +703,8 @@ fn ten_thousand_sessions_are_dumped_whole(lab: &Lab) -> Result<()> {
                 Session {
                     label: format!("call {port}").into_bytes(),
                     streams: streams(
-                        (SocketAddrV4::new(WEST, port), Some(CALLER_RTP)),
-                        (SocketAddrV4::new(EAST, port + 2), None),
+                        (SocketAddr::new(WEST, port), Some(CALLER_RTP)),
+                        (SocketAddr::new(EAST, port + 2), None),
                     ),
                     ..session()
                 }
@@ -677,13 +733,20 @@ fn ten_thousand_sessions_are_dumped_whole(lab: &Lab) -> Result<()> {
 }
 
 fn an_address_in_use_cannot_be_taken_away(lab: &Lab) -> Result<()> {
-    let call = Call::new(lab)?;
-    let only_west = Attributes::new().bytes(config::LOCAL_ADDRESS, &WEST.octets());
-    let refusal = refused(&call.relay, Command::ConfigSet, &only_west)?;
-    ensure!(refusal.errno == Errno::EBUSY, "{refusal:?}");
+    let call = Call::new(lab, Path::IPV4)?;
+    let other = call.relay.make(&session_on(Path::IPV6.nth(1)))?;
+    let [west, east, west6, east6] = LOCALS;
+    for left in [[west, west6, east6], [west, east, west6]] {
+        let message = left.iter().fold(Attributes::new(), |message, address| {
+            message.bytes(config::LOCAL_ADDRESS, &octets(*address))
+        });
+        let refusal = refused(&call.relay, Command::ConfigSet, &message)?;
+        ensure!(refusal.errno == Errno::EBUSY, "{refusal:?}");
+    }
+    call.relay.end(other)?;
     // More addresses and another range are no harm to the call.
     call.relay
-        .configure((20_000, 30_000), &[EAST, WEST, [10, 5, 0, 1].into()])?;
+        .configure((20_000, 30_000), &[EAST, WEST, Family::Ipv6.address(5, 1)])?;
     let sent = call.caller.send_rtp(WEST_RTP, 0..10)?;
     expect(&call.net.at_callee, EAST_RTP, CALLEE_RTP, &sent)?;
     call.relay.end(call.id)?;

@@ -18,6 +18,7 @@ use genl_proto::generated::EndReason;
 use super::fixture::{
     CALLEE_RTP, CALLER_RTP, Call, EAST_RTP, PORTS, WEST_RTP, expect, idle_relay, session, streams,
 };
+use super::path::Path;
 use super::{Test, tests};
 use crate::guest::lab::Lab;
 use crate::guest::relay::{Events, Session};
@@ -77,7 +78,7 @@ fn short() -> Session {
 
 fn an_idle_session_ends_on_time_with_its_final_counters(lab: &Lab) -> Result<()> {
     let stalls = Stalls::watch();
-    let call = Call::with(lab, &short())?;
+    let call = Call::with(lab, Path::IPV4, &short())?;
     let events = Events::subscribe(&call.net.relay)?;
     let sent = call.caller.send_rtp(WEST_RTP, 0..50)?;
     expect(&call.net.at_callee, EAST_RTP, CALLEE_RTP, &sent)?;
@@ -103,7 +104,7 @@ fn an_idle_session_ends_on_time_with_its_final_counters(lab: &Lab) -> Result<()>
 
 fn traffic_in_either_direction_keeps_a_session(lab: &Lab) -> Result<()> {
     for from_caller in [true, false] {
-        let call = Call::with(lab, &short())?;
+        let call = Call::with(lab, Path::IPV4, &short())?;
         let events = Events::subscribe(&call.net.relay)?;
         let began = Instant::now();
         let mut number = 0;
@@ -130,7 +131,7 @@ fn traffic_in_either_direction_keeps_a_session(lab: &Lab) -> Result<()> {
 }
 
 fn a_strangers_traffic_keeps_no_session(lab: &Lab) -> Result<()> {
-    let call = Call::with(lab, &short())?;
+    let call = Call::with(lab, Path::IPV4, &short())?;
     let events = Events::subscribe(&call.net.relay)?;
     let stop = AtomicBool::new(false);
     let ended = thread::scope(|scope| {
@@ -161,7 +162,7 @@ fn many_idle_sessions_end_on_time(lab: &Lab) -> Result<()> {
     let sessions: Vec<_> = (PORTS.0..PORTS.1)
         .step_by(4)
         .map(|port| {
-            let at = |address, port| std::net::SocketAddrV4::new(address, port);
+            let at = |address, port| std::net::SocketAddr::new(address, port);
             Session {
                 streams: streams(
                     (at(WEST, port), Some(CALLER_RTP)),

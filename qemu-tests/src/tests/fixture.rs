@@ -1,40 +1,43 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! A call, programmed into the module by the test itself.
-//!
-//! ```text
-//!   caller                        relay                           callee
-//!   10.1.0.2:40000  <->  10.1.0.1:20000 | 10.2.0.1:20002  <->  10.2.0.2:41000   RTP
-//!   10.1.0.2:40001  <->  10.1.0.1:20001 | 10.2.0.1:20003  <->  10.2.0.2:41001   RTCP
-//!                             endpoint a  endpoint b
-//! ```
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, ensure};
 use genl_proto::generated::StreamKind;
 
+use super::path::Path;
 use crate::guest::capture::{Capture, wrong_checksums};
 use crate::guest::lab::Lab;
 use crate::guest::module;
 use crate::guest::packet::Datagram;
-use crate::guest::relay::{Counters, Endpoint, Relay, Session, Stream};
+use crate::guest::raw::RawSocket;
+use crate::guest::relay::{Asked, Counters, Endpoint, Relay, Session, Stream};
 use crate::guest::rtp::Party;
 pub use crate::guest::rtp::rtcp_of;
-use crate::guest::topology::{CALLEE, CALLER, EAST, Topology, WEST};
+use crate::guest::topology::Topology;
 use crate::guest::wait::LIMIT;
 
 /// The relay's port range.
 pub const PORTS: (u16, u16) = (20_000, 20_999);
 
-/// Where the caller receives RTP.
-pub const CALLER_RTP: SocketAddrV4 = SocketAddrV4::new(CALLER, 40_000);
-/// Where the callee receives RTP.
-pub const CALLEE_RTP: SocketAddrV4 = SocketAddrV4::new(CALLEE, 41_000);
-/// Where the relay receives RTP of the caller.
-pub const WEST_RTP: SocketAddrV4 = SocketAddrV4::new(WEST, 20_000);
-/// Where the relay receives RTP of the callee.
-pub const EAST_RTP: SocketAddrV4 = SocketAddrV4::new(EAST, 20_002);
+/// The relay's addresses.
+pub const LOCALS: [IpAddr; 4] = [
+    Path::IPV4.west.ip(),
+    Path::IPV4.east.ip(),
+    Path::IPV6.west.ip(),
+    Path::IPV6.east.ip(),
+];
+
+/// Where the caller receives RTP, in tests to which the version of IP makes no difference.
+pub const CALLER_RTP: SocketAddr = Path::IPV4.caller;
+/// Where the callee receives RTP in such tests.
+pub const CALLEE_RTP: SocketAddr = Path::IPV4.callee;
+/// Where the relay receives RTP of the caller in such tests.
+pub const WEST_RTP: SocketAddr = Path::IPV4.west;
+/// Where the relay receives RTP of the callee in such tests.
+pub const EAST_RTP: SocketAddr = Path::IPV4.east;
 
 /// A network, the module in it, and one call.
 pub struct Call {
@@ -52,13 +55,18 @@ pub struct Call {
 
 /// The RTP stream and the RTCP stream one port above between two parties.
 pub fn streams(
-    a: (SocketAddrV4, Option<SocketAddrV4>),
-    b: (SocketAddrV4, Option<SocketAddrV4>),
+    a: (SocketAddr, Option<SocketAddr>),
+    b: (SocketAddr, Option<SocketAddr>),
 ) -> Vec<Stream> {
-    let rtp = |(local, remote)| Endpoint { local, remote };
-    let rtcp = |(local, remote): (SocketAddrV4, Option<SocketAddrV4>)| Endpoint {
+    let rtp = |(local, remote)| Endpoint {
+        local,
+        remote,
+        asked: Asked::default(),
+    };
+    let rtcp = |(local, remote): (SocketAddr, Option<SocketAddr>)| Endpoint {
         local: rtcp_of(local),
         remote: remote.map(rtcp_of),
+        asked: Asked::default(),
     };
     vec![
         Stream {
@@ -74,13 +82,21 @@ pub fn streams(
     ]
 }
 
-/// The session of the call drawn above.
+/// The session of a call, in tests to which the version of IP makes no difference.
 pub fn session() -> Session {
+    session_on(Path::IPV4)
+}
+
+/// The session of a call on a path.
+pub fn session_on(path: Path) -> Session {
     Session {
         label: b"call@caller".to_vec(),
         owner: 7,
         timeout_ms: 60_000,
-        streams: streams((WEST_RTP, Some(CALLER_RTP)), (EAST_RTP, Some(CALLEE_RTP))),
+        streams: streams(
+            (path.west, Some(path.caller)),
+            (path.east, Some(path.callee)),
+        ),
         replace: false,
     }
 }
@@ -90,21 +106,21 @@ pub fn idle_relay(lab: &Lab) -> Result<(Topology, Relay)> {
     module::ensure_loaded()?;
     let net = Topology::new(lab)?;
     let relay = Relay::open(&net.relay)?;
-    relay.configure(PORTS, &[WEST, EAST])?;
+    relay.configure(PORTS, &LOCALS)?;
     Ok((net, relay))
 }
 
 impl Call {
-    /// Sets the call drawn above up.
-    pub fn new(lab: &Lab) -> Result<Self> {
-        Self::with(lab, &session())
+    /// Sets a call up on a path.
+    pub fn new(lab: &Lab, path: Path) -> Result<Self> {
+        Self::with(lab, path, &session_on(path))
     }
 
-    /// Sets a call up whose session is this one.
-    pub fn with(lab: &Lab, session: &Session) -> Result<Self> {
+    /// Sets a call up whose parties are those of a path and whose session is this one.
+    pub fn with(lab: &Lab, path: Path, session: &Session) -> Result<Self> {
         let (net, relay) = idle_relay(lab)?;
-        let caller = Party::new(&net.caller, CALLER_RTP)?;
-        let callee = Party::new(&net.callee, CALLEE_RTP)?;
+        let caller = Party::new(&net.caller, path.caller)?;
+        let callee = Party::new(&net.callee, path.callee)?;
         let id = relay.make(session)?;
         Ok(Self {
             id,
@@ -113,6 +129,11 @@ impl Call {
             callee,
             net,
         })
+    }
+
+    /// A socket that sends frames from the caller's device to the relay's.
+    pub fn callers_device(&self) -> Result<RawSocket> {
+        RawSocket::new(&self.net.caller, "wire", &self.net.relay, "west")
     }
 
     /// Packets of all streams and directions, in the session's order: RTP from a, RTP from b,
@@ -131,8 +152,8 @@ impl Call {
 /// order, and nothing else on that way; the checksums must be right. Returns what was seen.
 pub fn expect(
     capture: &Capture,
-    from: SocketAddrV4,
-    to: SocketAddrV4,
+    from: SocketAddr,
+    to: SocketAddr,
     payloads: &[Vec<u8>],
 ) -> Result<Vec<Datagram>> {
     let seen = capture.wait_for(payloads.len(), LIMIT, |one| {

@@ -2,34 +2,34 @@
 
 //! The laboratory itself: what the other tests observe can be trusted.
 
-use std::net::SocketAddrV4;
-
 use anyhow::{Result, ensure};
 
-use super::{Test, tests};
+use super::path::Path;
+use super::{Test, tests_on_paths};
 use crate::guest::capture::wrong_checksums;
 use crate::guest::lab::Lab;
 use crate::guest::packet::Checksum;
-use crate::guest::topology::{CALLEE, CALLER, Topology, udp};
+use crate::guest::topology::{Topology, udp};
 use crate::guest::wait::LIMIT;
 
-pub const TESTS: &[Test] = tests![
-    the_relay_host_forwards_nothing_by_itself,
-    captures_show_what_the_kernel_forwards,
+pub const TESTS: &[Test] = tests_on_paths![
+    the_relay_host_forwards_nothing_by_itself: IPV4 IPV6,
+    captures_show_what_the_kernel_forwards: IPV4 IPV6,
 ];
 
 const COUNT: usize = 50;
 
-fn the_relay_host_forwards_nothing_by_itself(lab: &Lab) -> Result<()> {
+fn the_relay_host_forwards_nothing_by_itself(lab: &Lab, path: Path) -> Result<()> {
     let net = Topology::new(lab)?;
-    let caller = udp(&net.caller, SocketAddrV4::new(CALLER, 4000))?;
-    let _callee = udp(&net.callee, SocketAddrV4::new(CALLEE, 5000))?;
+    let caller = udp(&net.caller, path.caller)?;
+    let _callee = udp(&net.callee, path.callee)?;
     for _ in 0..COUNT {
-        caller.send_to(b"through?", (CALLEE, 5000))?;
+        // The sender may have been told that there is no way.
+        let _ = caller.send_to(b"through?", path.callee);
     }
     // A packet the kernel does deliver shows that the others had their time.
-    net.relay.set_sysctl("net/ipv4/ip_forward", "1")?;
-    caller.send_to(b"last", (CALLEE, 5000))?;
+    path.west_family().set_forwarding(&net.relay, true)?;
+    caller.send_to(b"last", path.callee)?;
     let seen = net.at_callee.wait_for(1, LIMIT, |_| true)?;
     ensure!(
         seen.len() == 1 && seen[0].payload == b"last",
@@ -38,17 +38,17 @@ fn the_relay_host_forwards_nothing_by_itself(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn captures_show_what_the_kernel_forwards(lab: &Lab) -> Result<()> {
+fn captures_show_what_the_kernel_forwards(lab: &Lab, path: Path) -> Result<()> {
     for offload in [true, false] {
         lab.step(format!("checksum offload: {offload}"));
         let net = Topology::new(lab)?;
         net.set_checksum_offload(offload)?;
-        net.relay.set_sysctl("net/ipv4/ip_forward", "1")?;
-        let caller = udp(&net.caller, SocketAddrV4::new(CALLER, 4000))?;
-        let _callee = udp(&net.callee, SocketAddrV4::new(CALLEE, 5000))?;
+        path.west_family().set_forwarding(&net.relay, true)?;
+        let caller = udp(&net.caller, path.caller)?;
+        let _callee = udp(&net.callee, path.callee)?;
         let sent: Vec<_> = (0..COUNT).map(|n| vec![n as u8; 160]).collect();
         for payload in &sent {
-            caller.send_to(payload, (CALLEE, 5000))?;
+            caller.send_to(payload, path.callee)?;
         }
         let seen = net.at_callee.wait_for(COUNT, LIMIT, |_| true)?;
         ensure!(

@@ -10,15 +10,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::fixture::{CALLEE_RTP, CALLER_RTP, Call, EAST_RTP, PORTS, WEST_RTP, session};
+use super::fixture::{LOCALS, PORTS, idle_relay, session_on};
+use super::path::Path;
 use super::{Test, tests};
-use crate::guest::capture::Capture;
 use crate::guest::lab::Lab;
 use crate::guest::module;
-use crate::guest::netns::Namespace;
 use crate::guest::relay::Relay;
 use crate::guest::rtp::Party;
-use crate::guest::topology::{EAST, Topology, WEST};
+use crate::guest::topology::Topology;
 use crate::guest::wait::{LIMIT, until};
 
 pub const TESTS: &[Test] = tests![
@@ -30,7 +29,18 @@ pub const TESTS: &[Test] = tests![
 
 const TIMES: u32 = 10;
 
-/// Two parties that send to the relay without a pause, whatever becomes of it.
+/// The calls of these tests: one on each path, all at once.
+fn calls() -> impl Iterator<Item = Path> {
+    (0..).zip(Path::ALL).map(|(number, path)| path.nth(number))
+}
+
+/// Makes the sessions of all calls and returns their ids.
+fn make_sessions(relay: &Relay) -> Result<Vec<u64>> {
+    let sessions: Vec<_> = calls().map(session_on).collect();
+    relay.make_many(&sessions)
+}
+
+/// Parties that send to the relay without a pause, whatever becomes of it.
 struct Traffic {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -40,10 +50,13 @@ impl Traffic {
     fn start(net: &Topology) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
-        for (namespace, from, to) in [
-            (&net.caller, CALLER_RTP, WEST_RTP),
-            (&net.callee, CALLEE_RTP, EAST_RTP),
-        ] {
+        let ways = calls().flat_map(|path| {
+            [
+                (&net.caller, path.caller, path.west),
+                (&net.callee, path.callee, path.east),
+            ]
+        });
+        for (namespace, from, to) in ways {
             let party = Party::new(namespace, from)?;
             let stopped = Arc::clone(&stop);
             threads.push(thread::spawn(move || {
@@ -53,7 +66,7 @@ impl Traffic {
                     let _ = party.send_rtp(to, number..number.saturating_add(1));
                     number = number.wrapping_add(1);
                     // Dense enough to meet every moment, and the guest still has time for more.
-                    thread::sleep(Duration::from_micros(500));
+                    thread::sleep(Duration::from_millis(2));
                 }
             }));
         }
@@ -75,14 +88,18 @@ impl Drop for Traffic {
     }
 }
 
-/// Waits until media arrives at both ends, looking at what arrives from now on only.
+/// Waits until media of all calls arrives at both ends, looking at what arrives from now on only.
 fn wait_for_media(lab: &Lab, net: &Topology) -> Result<()> {
-    let ends: [(&Namespace, _); 2] = [(&net.caller, CALLER_RTP), (&net.callee, CALLEE_RTP)];
-    for (namespace, to) in ends {
-        let capture: Capture = lab.capture(namespace, "wire")?;
-        capture.wait_for(20, LIMIT, |one| one.to == to)?;
-        lab.forget_captures();
+    let at_caller = lab.capture(&net.caller, "wire")?;
+    let at_callee = lab.capture(&net.callee, "wire")?;
+    for path in calls() {
+        for (capture, to) in [(&at_caller, path.caller), (&at_callee, path.callee)] {
+            capture
+                .wait_for(20, LIMIT, |one| one.to == to)
+                .with_context(|| format!("no media to {to}"))?;
+        }
     }
+    lab.forget_captures();
     Ok(())
 }
 
@@ -103,8 +120,8 @@ fn the_module_is_unloaded_under_traffic(lab: &Lab) -> Result<()> {
     for time in 1..=TIMES {
         lab.step(format!("load and unload {time}"));
         let relay = Relay::open(&net.relay)?;
-        relay.configure(PORTS, &[WEST, EAST])?;
-        relay.make(&session())?;
+        relay.configure(PORTS, &LOCALS)?;
+        make_sessions(&relay)?;
         wait_for_media(lab, &net)?;
         module::unload()?;
         module::load()?;
@@ -118,8 +135,8 @@ fn a_namespace_ends_with_live_sessions_and_traffic(lab: &Lab) -> Result<()> {
         lab.step(format!("namespace {time}"));
         let net = Topology::new(lab)?;
         let relay = Relay::open(&net.relay)?;
-        relay.configure(PORTS, &[WEST, EAST])?;
-        relay.make(&session())?;
+        relay.configure(PORTS, &LOCALS)?;
+        make_sessions(&relay)?;
         let traffic = Traffic::start(&net)?;
         wait_for_media(lab, &net)?;
         let Topology {
@@ -143,30 +160,16 @@ fn a_namespace_ends_with_live_sessions_and_traffic(lab: &Lab) -> Result<()> {
 }
 
 fn a_device_is_removed_under_traffic(lab: &Lab) -> Result<()> {
-    let call = Call::new(lab)?;
-    let Call {
-        net,
-        caller,
-        callee,
-        relay,
-        id,
-    } = call;
-    drop((caller, callee));
+    let (net, relay) = idle_relay(lab)?;
+    let ids = make_sessions(&relay)?;
     let traffic = Traffic::start(&net)?;
     for time in 1..=TIMES {
         lab.step(format!("removal {time}"));
         wait_for_media(lab, &net)?;
-        net.relay.ip("link del east\n")?;
-        net.relay
-            .ip("link add east type veth peer name wire netns callee\n\
-             address add 10.2.0.1/24 dev east\n\
-             link set east up\n")?;
-        net.callee.ip("address add 10.2.0.2/24 dev wire\n\
-             link set wire up\n\
-             route add default via 10.2.0.1\n")?;
+        net.disconnect_callee()?;
+        net.connect_callee()?;
     }
     wait_for_media(lab, &net)?;
     traffic.stop()?;
-    relay.end(id).context("the session did not survive")?;
-    Ok(())
+    relay.end_many(&ids).context("the sessions did not survive")
 }

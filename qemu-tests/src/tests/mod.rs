@@ -9,6 +9,10 @@ mod expiry;
 mod fixture;
 mod forwarding;
 mod lifecycle;
+mod path;
+mod policy;
+mod quality;
+mod versions;
 
 use anyhow::Result;
 
@@ -30,10 +34,54 @@ macro_rules! tests {
 }
 use tests;
 
+/// Lists functions that are told a [`path::Path`] as one test for each path named. Over IPv4 the
+/// test has the function's own name, over others the path is part of it.
+macro_rules! tests_on_paths {
+    ($($name:ident: $($path:ident)+),+ $(,)?) => {
+        &[$($(crate::tests::Test {
+            name: crate::tests::name_on_path!($name $path),
+            run: |lab| $name(lab, crate::tests::path::Path::$path),
+        }),+),+]
+    };
+}
+use tests_on_paths;
+
+/// The name of a test on a path.
+macro_rules! name_on_path {
+    ($name:ident IPV4) => {
+        stringify!($name)
+    };
+    ($name:ident IPV6) => {
+        concat!(stringify!($name), "_over_ipv6")
+    };
+    ($name:ident IPV4_TO_IPV6) => {
+        concat!(stringify!($name), "_from_ipv4_to_ipv6")
+    };
+    ($name:ident IPV6_TO_IPV4) => {
+        concat!(stringify!($name), "_from_ipv6_to_ipv4")
+    };
+}
+use name_on_path;
+
+/// Lists functions as tests on every path.
+macro_rules! tests_on_all_paths {
+    ($($name:ident),+ $(,)?) => {
+        crate::tests::tests_on_paths![$($name: IPV4 IPV6 IPV4_TO_IPV6 IPV6_TO_IPV4),+]
+    };
+}
+use tests_on_all_paths;
+
 /// All tests, in the order in which they run.
 pub const TESTS: &[&[Test]] = &[
     forwarding::TESTS,
-    datapath::TESTS,
+    datapath::ON_ALL_PATHS,
+    datapath::ON_SOME_PATHS,
+    versions::TESTS,
+    versions::ON_PATHS,
+    policy::ON_PATHS,
+    policy::TESTS,
+    quality::ON_PATHS,
+    quality::TESTS,
     expiry::TESTS,
     control::TESTS,
     call::TESTS,

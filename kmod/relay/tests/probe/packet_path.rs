@@ -11,14 +11,28 @@ pub mod relay;
 
 use relay::{
     admission::{admit, direction, Carries, Refusal, Side},
-    ipv4::{destination, is_candidate, parse, Remote, Rewrite, TransportAddress},
+    ipv4, ipv6,
     payload::classify,
+    policy::{Receiving, Sending},
+    quality::{Clock, Reception, Tally},
+    rate::Rate,
+    remote::Remote,
+    rewrite::Rewrite,
+    rtp,
+    translate::{Checksum, Ipv4ToIpv6, Ipv6ToIpv4},
 };
+use core::sync::atomic::AtomicU64;
 
 /// Looked at for every packet of the host.
 #[no_mangle]
 pub fn first_look(ip: &[u8; 20]) -> Option<u32> {
-    is_candidate(ip).then(|| destination(ip).into())
+    ipv4::is_candidate(ip).then(|| ipv4::destination(ip).into())
+}
+
+/// Looked at for every IPv6 packet of the host.
+#[no_mangle]
+pub fn first_look_6(ip: &[u8; 40]) -> Option<u128> {
+    ipv6::is_candidate(ip).then(|| ipv6::destination(ip).into())
 }
 
 /// Decided for packets to the relay.
@@ -29,27 +43,114 @@ pub fn decide(
     carries: Carries,
     remote: Remote,
 ) -> Result<(u16, bool, bool), Refusal> {
-    let arriving = parse(headers);
+    let arriving = ipv4::parse(headers);
     let length = arriving.payload_length()?;
     let class = classify(first_two, length);
     admit(carries, remote, arriving.source, class)?;
     Ok((
         arriving.destination.port(),
-        arriving.ttl_allows_forwarding(),
+        arriving.hops_allow_forwarding(),
         arriving.dont_fragment,
+    ))
+}
+
+/// Decided for IPv6 packets to the relay.
+#[no_mangle]
+pub fn decide_6(
+    headers: &[u8; 48],
+    first_two: [u8; 2],
+    carries: Carries,
+    remote: Remote,
+) -> Result<(u16, bool, u16), Refusal> {
+    let arriving = ipv6::parse(headers);
+    let length = arriving.payload_length()?;
+    let class = classify(first_two, length);
+    admit(carries, remote, arriving.source, class)?;
+    Ok((
+        arriving.destination.port(),
+        arriving.hops_allow_forwarding(),
+        arriving.udp_checksum,
     ))
 }
 
 /// Decided where two endpoints share a port.
 #[no_mangle]
-pub fn decide_direction(a: Remote, b: Remote, source: TransportAddress) -> Option<Side> {
+pub fn decide_direction(a: Remote, b: Remote, source: ipv4::TransportAddress) -> Option<Side> {
     direction(a, b, source)
 }
 
 /// Done to packets that are let through.
 #[no_mangle]
-pub fn rewrite(rewrite: &Rewrite, headers: &mut [u8; 28], partial: bool) {
+pub fn rewrite(rewrite: &ipv4::Rewrite, headers: &mut [u8; 28], partial: bool) {
     rewrite.apply(headers, partial);
+}
+
+/// Done to IPv6 packets that are let through.
+#[no_mangle]
+pub fn rewrite_6(rewrite: &ipv6::Rewrite, headers: &mut [u8; 48], partial: bool) {
+    rewrite.apply(headers, partial);
+}
+
+/// Done to packets that leave with the other version.
+#[no_mangle]
+pub fn translate_4_to_6(
+    rewrite: &Ipv4ToIpv6,
+    headers: &[u8; 28],
+    partial: bool,
+) -> ([u8; 48], Checksum) {
+    rewrite.apply(headers, partial)
+}
+
+/// Done to packets that leave with the other version.
+#[no_mangle]
+pub fn translate_6_to_4(rewrite: &Ipv6ToIpv4, headers: &[u8; 48], partial: bool) -> [u8; 28] {
+    rewrite.apply(headers, partial)
+}
+
+/// Decided where an endpoint has a gate.
+#[no_mangle]
+pub fn pass(asked: &Receiving, start: &[u8; 40]) -> Result<(), Refusal> {
+    asked.admit(&rtp::parse(rtp::at_end_of(start)))
+}
+
+/// Decided where an endpoint has a rate.
+#[no_mangle]
+pub fn take(rate: &Rate, full_at: u64, units: u64, now: u64) -> Option<u64> {
+    rate.take(full_at, units, now)
+}
+
+/// Done where a party gets its packets marked.
+#[no_mangle]
+pub fn mark(asked: &Sending, headers: &mut [u8; 28], arrived: u8, hops: u8) {
+    if asked.changes_headers() {
+        ipv4::mark(headers, asked.traffic_class(arrived), hops);
+    }
+}
+
+/// Done where a party gets its IPv6 packets marked.
+#[no_mangle]
+pub fn mark_6(headers: &mut [u8; 48], class: u8, hops: u8) {
+    ipv6::mark(headers, class, hops);
+}
+
+/// Asked for packets that are let through.
+#[no_mangle]
+pub fn growth(rewrite: &Rewrite) -> i32 {
+    rewrite.growth()
+}
+
+/// Done to RTP packets that are let through.
+#[no_mangle]
+pub fn measure(
+    reception: &Reception<AtomicU64>,
+    tally: &Tally<AtomicU64>,
+    signalled: Option<Clock>,
+    header: &[u8; 12],
+    arrival: u64,
+) {
+    let packet = rtp::parse(header);
+    let clock = signalled.unwrap_or(Clock::of_payload_type(packet.payload_type));
+    tally.note(reception.receive(&packet, clock, arrival));
 }
 
 /// Proof that the test would see a way to panic.

@@ -4,10 +4,11 @@
 
 use relay::{
     admission::{admit, direction, Carries, Refusal, Side},
-    ipv4::{Remote, TransportAddress},
+    ipv4::TransportAddress,
     payload::Class,
+    remote::Remote,
 };
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 const CLASSES: [Class; 5] = [
     Class::Rtp,
@@ -24,15 +25,21 @@ fn addresses() -> [SocketAddrV4; 4] {
         .map(|(address, port)| SocketAddrV4::new(address, port))
 }
 
-fn remotes() -> impl Iterator<Item = Option<SocketAddrV4>> + Clone {
-    addresses().into_iter().map(Some).chain([None])
+fn remotes() -> impl Iterator<Item = Option<SocketAddr>> + Clone {
+    addresses()
+        .into_iter()
+        .map(|one| Some(one.into()))
+        .chain([None])
 }
 
 #[test]
 fn a_stranger_is_refused_as_such_whatever_it_sends() {
-    for carries in [Carries::Rtp, Carries::Rtcp] {
+    for carries in [Carries::Rtp, Carries::Rtcp, Carries::Udp] {
         for remote in remotes() {
-            for source in addresses().into_iter().filter(|s| Some(*s) != remote) {
+            for source in addresses()
+                .into_iter()
+                .filter(|s| Some(SocketAddr::from(*s)) != remote)
+            {
                 for class in CLASSES {
                     assert_eq!(
                         admit(
@@ -55,7 +62,7 @@ fn the_signalled_source_gets_in_with_what_the_stream_carries() {
         let admitted = |carries, class| {
             admit(
                 carries,
-                Remote::from(Some(source)),
+                Remote::from(Some(source.into())),
                 TransportAddress::from(source),
                 class,
             )
@@ -73,6 +80,7 @@ fn the_signalled_source_gets_in_with_what_the_stream_carries() {
         ] {
             assert_eq!(admitted(Carries::Rtp, class), in_rtp, "{class:?}");
             assert_eq!(admitted(Carries::Rtcp, class), in_rtcp, "{class:?}");
+            assert_eq!(admitted(Carries::Udp, class), Ok(()), "{class:?}");
         }
     }
 }
@@ -83,9 +91,9 @@ fn the_source_tells_the_direction_of_a_shared_port() {
         // Equal remotes are refused when they are signalled.
         for b in remotes().filter(|b| b.is_none() || *b != a) {
             for source in addresses() {
-                let expected = if a == Some(source) {
+                let expected = if a == Some(source.into()) {
                     Some(Side::A)
-                } else if b == Some(source) {
+                } else if b == Some(source.into()) {
                     Some(Side::B)
                 } else {
                     None

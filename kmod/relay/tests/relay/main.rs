@@ -5,8 +5,13 @@
 mod admission;
 mod checksum;
 mod ipv4;
+mod ipv6;
 mod panic_free;
 mod payload;
+mod policy;
+mod quality;
+mod rate;
 mod reference;
 mod rewrite;
+mod translate;
 mod validate;

@@ -3,7 +3,7 @@
 //! The checksums and headers as the RFCs define them, computed anew over every byte. Written for
 //! clarity, and on purpose in another way than what is tested.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 
 /// RFC 1071 section 1: 16-bit words in network order, an odd byte padded with zero, the sum's
 /// carries added back.
@@ -118,4 +118,75 @@ pub fn get_ip_checksum(packet: &[u8]) -> u16 {
 /// An address and a port.
 pub fn at(address: [u8; 4], port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::from(address), port)
+}
+
+/// Who sends over IPv6, and to whom.
+pub type Flow6 = (SocketAddrV6, SocketAddrV6);
+
+/// RFC 8200 section 8.1: addresses, 32 bits of length, 24 of zero, next header.
+pub fn pseudo_header6(packet: &[u8]) -> Vec<u8> {
+    let mut bytes = packet[8..40].to_vec();
+    bytes.extend([0, 0]);
+    bytes.extend(&packet[44..46]);
+    bytes.extend([0, 0, 0, 17]);
+    bytes
+}
+
+/// RFC 8200 section 8.1: the checksum of the datagram, taking its field for zero. Zero is sent as
+/// all ones.
+pub fn udp_checksum6(packet: &[u8]) -> u16 {
+    let length = usize::from(u16::from_be_bytes([packet[44], packet[45]]));
+    let mut bytes = pseudo_header6(packet);
+    bytes.extend(&packet[40..40 + length]);
+    bytes[40 + 6..40 + 8].fill(0);
+    match !sum(&bytes) {
+        0 => 0xffff,
+        checksum => checksum,
+    }
+}
+
+/// As [`partial_checksum`] for IPv6.
+pub fn partial_checksum6(packet: &[u8]) -> u16 {
+    sum(&pseudo_header6(packet))
+}
+
+/// As [`completed`] for IPv6.
+pub fn completed6(packet: &[u8]) -> u16 {
+    let length = usize::from(u16::from_be_bytes([packet[44], packet[45]]));
+    match !sum(&packet[40..40 + length]) {
+        0 => 0xffff,
+        checksum => checksum,
+    }
+}
+
+/// An IPv6 packet as its sender makes it, but for the flow label.
+pub fn packet6((source, destination): Flow6, hops: u8, class: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0x60 | class >> 4, class << 4, 0, 0];
+    bytes.extend((8 + payload.len() as u16).to_be_bytes());
+    bytes.extend([17, hops]);
+    bytes.extend(source.ip().octets());
+    bytes.extend(destination.ip().octets());
+    bytes.extend(source.port().to_be_bytes());
+    bytes.extend(destination.port().to_be_bytes());
+    bytes.extend((8 + payload.len() as u16).to_be_bytes());
+    bytes.extend([0, 0]);
+    bytes.extend(payload);
+    let checksum = udp_checksum6(&bytes);
+    set_udp_checksum6(&mut bytes, checksum);
+    bytes
+}
+
+/// Writes the field of the UDP checksum behind an IPv6 header.
+pub fn set_udp_checksum6(packet: &mut [u8], checksum: u16) {
+    packet[46..48].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// Reads the field of the UDP checksum behind an IPv6 header.
+pub fn get_udp_checksum6(packet: &[u8]) -> u16 {
+    u16::from_be_bytes([packet[46], packet[47]])
+}
+
+/// An IPv6 address and a port.
+pub fn at6(address: [u8; 16], port: u16) -> SocketAddrV6 {
+    SocketAddrV6::new(address.into(), port, 0, 0)
 }

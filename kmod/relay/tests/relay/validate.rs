@@ -2,44 +2,61 @@
 
 //! Addresses that cannot be relayed to are refused before a packet meets them.
 
-use crate::reference::at;
+use crate::reference;
 use relay::{
     admission::Side,
+    policy::{Receiving, Sending},
     validate::{self, unicast, Endpoint, Invalid},
 };
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-const ALL: [Invalid; 7] = [
+const ALL: [Invalid; 10] = [
     Invalid::Unspecified,
     Invalid::Multicast,
     Invalid::Broadcast,
+    Invalid::LinkLocal,
+    Invalid::MappedIpv4,
     Invalid::Loopback,
+    Invalid::OtherFamily,
     Invalid::NoPort,
     Invalid::RelayPort,
     Invalid::SameRemote,
 ];
 
-fn endpoint(local: SocketAddrV4, remote: Option<SocketAddrV4>) -> Endpoint {
-    Endpoint { local, remote }
+fn at(address: [u8; 4], port: u16) -> SocketAddr {
+    reference::at(address, port).into()
 }
 
-fn local() -> SocketAddrV4 {
+fn at6(address: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(address.parse().unwrap(), port)
+}
+
+fn endpoint(local: SocketAddr, remote: Option<SocketAddr>) -> Endpoint {
+    Endpoint {
+        local,
+        remote,
+        sending: Sending::default(),
+        receiving: Receiving::default(),
+    }
+}
+
+fn local() -> SocketAddr {
     at([198, 51, 100, 1], 20_000)
 }
 
-fn other_local() -> SocketAddrV4 {
+fn other_local() -> SocketAddr {
     at([198, 51, 100, 1], 20_002)
 }
 
 /// A relay whose other ports are those of one more local address, from 20000 on.
 fn stream(a: &Endpoint, b: &Endpoint) -> Result<(), (Side, Invalid)> {
     validate::stream(a, b, |remote| {
-        *remote.ip() == Ipv4Addr::new(198, 51, 100, 2) && remote.port() >= 20_000
+        remote.ip() == Ipv4Addr::new(198, 51, 100, 2) && remote.port() >= 20_000
     })
 }
 
 /// Asks for a stream with the remote at either side, the other side being on hold or in order.
-fn verdicts(remote: SocketAddrV4) -> [Result<(), (Side, Invalid)>; 4] {
+fn verdicts(remote: SocketAddr) -> [Result<(), (Side, Invalid)>; 4] {
     let probe = endpoint(local(), Some(remote));
     let held = endpoint(other_local(), None);
     let party = endpoint(other_local(), Some(at([203, 0, 113, 5], 4_000)));
@@ -100,7 +117,7 @@ fn an_address_of_no_single_host_is_refused() {
             } else {
                 Ok(())
             };
-            assert_eq!(unicast(Ipv4Addr::from(address)), expected, "{address:?}");
+            assert_eq!(unicast(IpAddr::from(address)), expected, "{address:?}");
             if let Err(invalid) = expected {
                 assert_eq!(verdicts(at(address, 4_000)), refused_as(invalid));
             }
@@ -156,4 +173,52 @@ fn endpoints_that_share_a_local_port_need_remotes_that_differ() {
         &endpoint(other_local(), Some(x)),
     );
     assert_eq!(own_ports, Ok(()));
+}
+
+/// As [`verdicts`], at an IPv6 endpoint.
+fn verdicts6(remote: SocketAddr) -> [Result<(), (Side, Invalid)>; 2] {
+    let probe = endpoint(at6("2001:db8::1", 20_000), Some(remote));
+    let party = endpoint(local(), Some(at([203, 0, 113, 5], 4_000)));
+    [stream(&probe, &party), stream(&party, &probe)]
+}
+
+fn refused6(invalid: Invalid) -> [Result<(), (Side, Invalid)>; 2] {
+    [Err((Side::A, invalid)), Err((Side::B, invalid))]
+}
+
+#[test]
+fn a_stream_may_have_an_endpoint_of_each_family() {
+    for address in ["2001:db8::2", "fd00::1", "64:ff9b::c000:207", "::2"] {
+        assert_eq!(verdicts6(at6(address, 4_000)), [Ok(()); 2], "{address}");
+    }
+}
+
+#[test]
+fn a_remote_is_of_its_local_addresses_family() {
+    let remote = at([203, 0, 113, 7], 4_000);
+    assert_eq!(verdicts6(remote), refused6(Invalid::OtherFamily));
+    let remote = at6("2001:db8::2", 4_000);
+    assert_eq!(verdicts(remote), refused_as(Invalid::OtherFamily));
+}
+
+#[test]
+fn an_ipv6_address_of_no_single_host_is_refused() {
+    for (address, invalid) in [
+        ("::", Invalid::Unspecified),
+        ("ff00::", Invalid::Multicast),
+        ("ff02::1", Invalid::Multicast),
+        ("ffff::", Invalid::Multicast),
+        ("fe80::1", Invalid::LinkLocal),
+        ("febf::1", Invalid::LinkLocal),
+        ("::ffff:192.0.2.7", Invalid::MappedIpv4),
+    ] {
+        let parsed: Ipv6Addr = address.parse().unwrap();
+        assert_eq!(unicast(parsed.into()), Err(invalid), "{address}");
+        assert_eq!(verdicts6(at6(address, 4_000)), refused6(invalid));
+    }
+    assert_eq!(verdicts6(at6("::1", 4_000)), refused6(Invalid::Loopback));
+    for address in ["fec0::1", "fe7f::1", "::1:ffff:192.0.2.7", "100::"] {
+        let parsed: Ipv6Addr = address.parse().unwrap();
+        assert_eq!(unicast(parsed.into()), Ok(()), "{address}");
+    }
 }

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a controller may ask for at one endpoint, beside its addresses.
+
+use super::{admission::Refusal, quality::Clock, rate::Rate, rtp};
+
+/// How packets are sent to an endpoint's party.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sending {
+    /// Differentiated services code point, from 0 to 63 (RFC 2474); as it arrived without.
+    pub dscp: Option<u8>,
+    /// Time to live or hop limit; one less than it arrived with without.
+    pub hops: Option<u8>,
+    /// Mark of the packets and of their route look-up.
+    pub mark: u32,
+    /// Index of the device packets leave through, or of the VRF; 0 for any.
+    pub device: u32,
+}
+
+impl Sending {
+    /// The DSCP wanted in the place of the one in a traffic class. The ECN bits are the network's
+    /// (RFC 3168) and stay.
+    #[inline(always)]
+    #[must_use]
+    pub fn traffic_class(&self, arrived: u8) -> u8 {
+        match self.dscp {
+            Some(dscp) => (dscp << 2) | (arrived & 3),
+            None => arrived,
+        }
+    }
+
+    /// Whether headers are to say something else than rewriting makes them say.
+    #[inline(always)]
+    #[must_use]
+    pub fn changes_headers(&self) -> bool {
+        self.dscp.is_some() || self.hops.is_some()
+    }
+}
+
+/// What is admitted from an endpoint's party, beside what all of a stream's packets have to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Receiving {
+    /// RTP payload types, the lowest bit for type 0; all without.
+    pub payload_types: Option<u128>,
+    /// The only synchronisation source; any without.
+    pub ssrc: Option<u32>,
+    /// Packets a second in the long run.
+    pub packets: Option<Rate>,
+    /// UDP payload bytes a second in the long run.
+    pub bytes: Option<Rate>,
+    /// Rate of the RTP timestamps in Hz, from 1 to [`Clock::MAX_HZ`]; by the payload type without.
+    pub clock_rate: Option<u32>,
+}
+
+impl Receiving {
+    /// Whether there are packets that are not admitted.
+    #[must_use]
+    pub fn is_selective(&self) -> bool {
+        let anything = Self {
+            clock_rate: self.clock_rate,
+            ..Self::default()
+        };
+        *self != anything
+    }
+
+    /// The clock the timestamps were signalled with.
+    #[must_use]
+    pub fn clock(&self) -> Option<Clock> {
+        self.clock_rate.and_then(Clock::new)
+    }
+
+    /// Whether an RTP packet is of the kind and the source wanted. Other payloads have neither.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::PayloadType`] or [`Refusal::ForeignSsrc`].
+    #[inline]
+    pub fn admit(&self, rtp: &rtp::Header) -> Result<(), Refusal> {
+        if let Some(types) = self.payload_types {
+            if types.wrapping_shr(rtp.payload_type.into()) & 1 == 0 {
+                return Err(Refusal::PayloadType);
+            }
+        }
+        match self.ssrc {
+            Some(ssrc) if ssrc != rtp.ssrc => Err(Refusal::ForeignSsrc),
+            _ => Ok(()),
+        }
+    }
+}
