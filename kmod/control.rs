@@ -30,6 +30,7 @@ use crate::{
         config,
         endpoint,
         flush,
+        learning,
         receiving,
         sending,
         session,
@@ -91,6 +92,7 @@ macro_rules! attribute_set {
 
 attribute_set!(SendingAttributes, sending);
 attribute_set!(ReceivingAttributes, receiving);
+attribute_set!(LearningAttributes, learning);
 attribute_set!(EndpointAttributes, endpoint);
 attribute_set!(StreamAttributes, stream);
 attribute_set!(SessionAttributes, session);
@@ -138,6 +140,18 @@ static RECEIVING: Policy<{ slots(receiving::MAX) }> = Policy::new::<ReceivingAtt
     ],
     &[],
 );
+static LEARNING: Policy<{ slots(learning::MAX) }> = Policy::new::<LearningAttributes>(
+    &[
+        learning::MODE,
+        learning::SIGNALLING_ADDRESS,
+        learning::CONFIRMATIONS,
+        learning::WINDOW_MS,
+        learning::SILENCE_MS,
+        learning::ROAM_SILENCE_MS,
+        learning::ROAM_SEQUENCES,
+    ],
+    &[],
+);
 static ENDPOINT: Policy<{ slots(endpoint::MAX) }> = Policy::new::<EndpointAttributes>(
     &[
         endpoint::LOCAL_ADDRESS,
@@ -148,6 +162,7 @@ static ENDPOINT: Policy<{ slots(endpoint::MAX) }> = Policy::new::<EndpointAttrib
     &[
         SENDING.inside(endpoint::SENDING),
         RECEIVING.inside(endpoint::RECEIVING),
+        LEARNING.inside(endpoint::LEARNING),
     ],
 );
 static STREAM: Policy<{ slots(stream::MAX) }> = Policy::new::<StreamAttributes>(

@@ -8,6 +8,7 @@ use crate::{
         Totals, //
     },
     gate::Gate,
+    learner::Terms,
     net::{
         namespace::Net,
         rcu::{
@@ -15,7 +16,10 @@ use crate::{
             RcuSlot,
             ReadSide, //
         },
-        route::Route,
+        route::{
+            NoRoute,
+            Route, //
+        },
         time::{
             self,
             Jiffies, //
@@ -23,6 +27,7 @@ use crate::{
     },
     relay::{
         admission::Carries,
+        learning::Heard,
         policy::Sending,
         quality::{
             Clock,
@@ -68,10 +73,9 @@ impl Leg {
     /// address and port, so that only the source of a packet tells which of them it arrived at.
     pub(crate) fn new(
         session: u64,
-        flow: Flow,
+        flow: RcuArc<Flow>,
         twin: Option<RcuArc<Leg>>,
     ) -> Result<RcuArc<Self>, AllocError> {
-        let flow = RcuArc::new(flow, GFP_KERNEL)?;
         RcuArc::new(
             Self {
                 session,
@@ -131,6 +135,16 @@ impl Leg {
         self.tally.note(received);
     }
 
+    /// What the remote has sent last; `None` when it was not measured.
+    pub(crate) fn heard(&self) -> Option<Heard> {
+        let standing = self.reception.read()?;
+        Some(Heard {
+            at: self.last_admitted().as_ms(),
+            ssrc: standing.ssrc,
+            sequence: standing.highest,
+        })
+    }
+
     /// How well RTP has arrived; `None` when there was none yet.
     pub(crate) fn quality(&self) -> Option<(Standing, Counts)> {
         Some((self.reception.read()?, self.tally.read()))
@@ -148,15 +162,18 @@ impl Leg {
     }
 }
 
-/// What is done with the packets that arrive at an endpoint. Immutable: a change of signalling
-/// publishes a new one.
+/// What is done with the packets that arrive at an endpoint. Immutable: a change of signalling, or of
+/// what was learned, publishes a new one.
 pub(crate) struct Flow {
     /// Which payloads belong to the stream.
     pub(crate) carries: Carries,
-    /// The only source that is admitted; none on hold.
+    /// The only source that is admitted without being heard; none on hold, and none while the
+    /// endpoint is learning.
     pub(crate) remote: Remote,
     /// What else is asked of packets; nothing in the ordinary case.
-    pub(crate) gate: Option<KBox<Gate>>,
+    pub(crate) gate: Option<RcuArc<Gate>>,
+    /// Who else is heard; nobody in the ordinary case.
+    pub(crate) terms: Option<RcuArc<Terms>>,
     /// The clock of the RTP timestamps, when it was signalled.
     pub(crate) clock: Option<Clock>,
     /// Where admitted packets go; nowhere while the opposite endpoint is on hold.
@@ -183,6 +200,7 @@ impl Forward {
         (remote, local): (SocketAddr, SocketAddr),
         (from, to): (SocketAddr, SocketAddr),
         sending: Sending,
+        flags: Flags,
     ) -> Result<Self, AllocError> {
         let forward = Self {
             rewrite: Rewrite::new((remote, local), (from, to)).ok_or(AllocError)?,
@@ -192,12 +210,12 @@ impl Forward {
             route: RcuSlot::new(None),
         };
         if let Ok(route) = forward.resolve(net) {
-            forward.route.replace(Some(RcuArc::new(route, GFP_KERNEL)?));
+            forward.route.replace(Some(RcuArc::new(route, flags)?));
         }
         Ok(forward)
     }
 
-    fn resolve(&self, net: Net) -> Result<Route> {
+    fn resolve(&self, net: Net) -> Result<Route, NoRoute> {
         Route::resolve(net, (self.from, self.to), &self.sending)
     }
 
@@ -206,16 +224,16 @@ impl Forward {
     pub(crate) fn route<'r>(&self, net: Net, rcu: ReadSide<'r>) -> Option<&'r Route> {
         match self.route.load(rcu) {
             Some(route) if route.is_current() => Some(route),
-            _ => self.reroute(net, rcu, GFP_ATOMIC),
+            _ => self.reroute(net, rcu),
         }
     }
 
     #[cold]
-    fn reroute<'r>(&self, net: Net, rcu: ReadSide<'r>, flags: Flags) -> Option<&'r Route> {
+    fn reroute<'r>(&self, net: Net, rcu: ReadSide<'r>) -> Option<&'r Route> {
         let route = self
             .resolve(net)
             .ok()
-            .and_then(|route| RcuArc::new(route, flags).ok());
+            .and_then(|route| RcuArc::new(route, GFP_ATOMIC).ok());
         self.route.replace(route);
         self.route.load(rcu)
     }

@@ -3,7 +3,10 @@
 //! What a controller may ask of packets beside their source and their kind.
 
 use crate::{
-    net::time,
+    net::{
+        rcu::RcuArc,
+        time, //
+    },
     proto::DropReason,
     relay::{
         policy::Receiving,
@@ -20,7 +23,8 @@ use kernel::{
     prelude::*, //
 };
 
-/// The gate of an endpoint that has one.
+/// The gate of an endpoint that has one. Flows that follow each other without new signalling have it
+/// in common, so that its rates go on.
 pub(crate) struct Gate {
     receiving: Receiving,
     packets: AtomicU64,
@@ -29,7 +33,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Makes a gate; none when everything is admitted.
-    pub(crate) fn new(receiving: Receiving) -> Result<Option<KBox<Self>>, AllocError> {
+    pub(crate) fn new(receiving: Receiving) -> Result<Option<RcuArc<Self>>, AllocError> {
         if !receiving.is_selective() {
             return Ok(None);
         }
@@ -38,7 +42,7 @@ impl Gate {
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         };
-        KBox::new(gate, GFP_KERNEL).map(Some)
+        RcuArc::new(gate, GFP_KERNEL).map(Some)
     }
 
     /// Lets `packets` with `bytes` of payload in all through, or says why not. `rtp` is the header
@@ -53,7 +57,7 @@ impl Gate {
         bytes: u64,
     ) -> Result<(), DropReason> {
         if let Some(rtp) = rtp {
-            self.receiving.admit(&rtp).map_err(DropReason::from)?;
+            self.admit(&rtp)?;
         }
         let asked = [
             (self.receiving.packets, &self.packets, packets),
@@ -65,6 +69,11 @@ impl Gate {
             }
         }
         Ok(())
+    }
+
+    /// Lets an RTP packet of the kind and the source wanted through, or says why not.
+    pub(crate) fn admit(&self, rtp: &rtp::Header) -> Result<(), DropReason> {
+        self.receiving.admit(rtp).map_err(DropReason::from)
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "helpers.h"
 
+#include <linux/bottom_half.h>
 #include <linux/icmpv6.h>
 #include <linux/ipv6.h>
 #include <linux/jiffies.h>
@@ -57,5 +58,8 @@ void lrep_nlmsg_free(struct sk_buff *skb) { nlmsg_free(skb); }
 
 void lrep_init_delayed_work(struct delayed_work *work, work_func_t func) { INIT_DELAYED_WORK(work, func); }
 bool lrep_queue_delayed_work(struct delayed_work *work, unsigned long delay) { return queue_delayed_work(system_dfl_wq, work, delay); }
+
+void lrep_local_bh_disable(void) { local_bh_disable(); }
+void lrep_local_bh_enable(void) { local_bh_enable(); }
 
 void lrep_call_rcu(struct rcu_head *head, rcu_callback_t func) { call_rcu(head, func); }

@@ -68,6 +68,10 @@ void lrep_nlmsg_free(struct sk_buff *skb);
 void lrep_init_delayed_work(struct delayed_work *work, work_func_t func);
 bool lrep_queue_delayed_work(struct delayed_work *work, unsigned long delay);
 
+/* include/linux/bottom_half.h */
+void lrep_local_bh_disable(void);
+void lrep_local_bh_enable(void);
+
 /* include/linux/rcupdate.h */
 void lrep_call_rcu(struct rcu_head *head, rcu_callback_t func);
 

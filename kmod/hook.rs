@@ -9,6 +9,10 @@ use crate::{
         Forward,
         Leg, //
     },
+    learner::{
+        self,
+        Hearing, //
+    },
     net::{
         namespace::Net,
         rcu::{
@@ -37,9 +41,14 @@ use crate::{
         arriving::Arriving,
         ipv4,
         ipv6,
+        learning::{
+            self,
+            Source, //
+        },
         payload,
         remote::Remote,
         rewrite::Rewrite,
+        rtcp,
         rtp,
         translate::Checksum, //
     },
@@ -58,7 +67,7 @@ pub(crate) trait Relayed: Version + Sized {
     /// Both headers and an RTP header.
     type Rtp: Bytes;
     /// An address and a port.
-    type TransportAddress: Copy;
+    type TransportAddress: Copy + Into<Source>;
     /// The packet every link must take, in bytes, of which no sender is told less (RFC 8200 section
     /// 5). None in IPv4, whose routers fragment.
     const LEAST_MTU: u32;
@@ -330,17 +339,23 @@ where
         unowned(u64::from(packet.segments()));
         return packet.drop();
     };
-    let Some((leg, flow)) = facing(leg, arriving.source, rcu) else {
-        leg.counters()
-            .drops()
-            .count(DropReason::ForeignSource, packet.segments().into());
-        return packet.drop();
+    let (leg, flow) = match facing(leg, arriving.source, rcu) {
+        Some(found) => found,
+        None => match stranger(table, leg, &arriving, &packet) {
+            Ok(found) => found,
+            Err(reason) => {
+                leg.counters()
+                    .drops()
+                    .count(reason, packet.segments().into());
+                return packet.drop();
+            }
+        },
     };
     relay(net, table, leg, flow, &arriving, packet)
 }
 
-/// The endpoint a packet arrived at: of two that share a port, the one whose remote sent it.
-/// `None` when neither did.
+/// The endpoint a packet arrived at: the one whose remote sent it, which is one of two when they share
+/// a port. `None` when somebody else did.
 #[inline(always)]
 fn facing<'r, A: Copy>(leg: &'r Leg, source: A, rcu: ReadSide<'r>) -> Option<(&'r Leg, &'r Flow)>
 where
@@ -348,13 +363,52 @@ where
 {
     let flow = leg.flow(rcu)?;
     let Some(twin) = leg.twin() else {
-        return Some((leg, flow));
+        return (flow.remote == source).then_some((leg, flow));
     };
     let opposite = twin.flow(rcu)?;
     match admission::direction(flow.remote, opposite.remote, source)? {
         Side::A => Some((leg, flow)),
         Side::B => Some((twin, opposite)),
     }
+}
+
+/// Where a packet of nobody's remote arrived, if that is learned and the packet makes its source one.
+#[cold]
+fn stranger<'r, V: Relayed>(
+    table: &Table,
+    leg: &'r Leg,
+    arriving: &Arriving<V::TransportAddress>,
+    packet: &Packet<'r, V>,
+) -> Result<(&'r Leg, &'r Flow), DropReason> {
+    let rcu = packet.rcu();
+    let source = arriving.source.into();
+    if !learner::is_acceptable(leg, source, rcu) {
+        return Err(DropReason::ForeignSource);
+    }
+    let headers = size_of::<V::Headers>();
+    let class = match (arriving.payload_length(), packet.segment(headers, 0)) {
+        (Ok(length), Some(start)) => payload::classify(start, length),
+        _ => payload::Class::Other,
+    };
+    let rtp = match class {
+        payload::Class::Rtp => packet.segment(headers, 0).map(|header| rtp::parse(&header)),
+        _ => None,
+    };
+    let ssrc = match class {
+        payload::Class::Rtcp => packet.segment(headers, 0).map(|header| rtcp::ssrc(&header)),
+        _ => rtp.map(|rtp| rtp.ssrc),
+    };
+    let heard = Hearing {
+        table,
+        packet: learning::Packet {
+            source,
+            class,
+            ssrc: ssrc.unwrap_or_default(),
+            sequence: rtp.map_or(0, |rtp| rtp.sequence),
+        },
+        rtp,
+    };
+    learner::hear(leg, &heard, rcu)
 }
 
 #[inline(always)]
@@ -365,10 +419,7 @@ fn relay<V: Relayed>(
     flow: &Flow,
     arriving: &Arriving<V::TransportAddress>,
     mut packet: Packet<'_, V>,
-) -> Verdict
-where
-    Remote: PartialEq<V::TransportAddress>,
-{
+) -> Verdict {
     let rcu = packet.rcu();
     let segments = u64::from(packet.segments());
     let refuse = |reason| leg.counters().drops().count(reason, segments);
@@ -378,7 +429,7 @@ where
         (Ok(length), Some(start)) => payload::classify(V::payload(start), length),
         _ => payload::Class::Other,
     };
-    if let Err(refusal) = admission::admit(flow.carries, flow.remote, arriving.source, class) {
+    if let Err(refusal) = admission::admit(flow.carries, class) {
         refuse(refusal.into());
         return packet.drop();
     }
@@ -473,7 +524,6 @@ fn measure_segments<V: Relayed>(leg: &Leg, flow: &Flow, packet: &Packet<'_, V>) 
 impl From<Refusal> for DropReason {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::ForeignSource => Self::ForeignSource,
             Refusal::Malformed => Self::Malformed,
             Refusal::PayloadType => Self::PayloadType,
             Refusal::ForeignSsrc => Self::ForeignSsrc,

@@ -15,6 +15,7 @@ mod counters;
 mod endpoint;
 mod gate;
 mod hook;
+mod learner;
 mod message;
 mod namespace;
 mod net;
@@ -30,6 +31,7 @@ mod proto;
 #[expect(unreachable_pub, reason = "the same file is an ordinary crate")]
 mod relay;
 mod sessions;
+mod stream;
 mod table;
 
 module! {

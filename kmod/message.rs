@@ -19,16 +19,24 @@ use crate::{
         counters,
         drops,
         endpoint,
+        learning,
         quality,
         receiving,
         sending,
         session,
         stream,
         DropReason,
+        LearningMode,
         StreamKind, //
     },
     relay::{
+        admission::Side,
+        learning::{
+            Mode,
+            Roam, //
+        },
         policy::{
+            Learning,
             Receiving,
             Sending, //
         },
@@ -41,10 +49,13 @@ use crate::{
     },
     sessions::{
         Changes,
-        LiveStream,
         Session,
-        Stream,
         Wanted, //
+    },
+    stream::{
+        Known,
+        LiveStream,
+        Stream, //
     },
 };
 use core::net::{
@@ -56,7 +67,7 @@ use kernel::prelude::*;
 /// Room for what a session has besides streams, in bytes.
 const SESSION_SIZE: usize = 512;
 /// Room for one stream with its counters, in bytes.
-const STREAM_SIZE: usize = 1280;
+const STREAM_SIZE: usize = 1536;
 /// Room for the largest session, in bytes.
 pub(crate) const SESSION_MAX: usize = SESSION_SIZE + STREAM_SIZE * proto::STREAMS_MAX as usize;
 
@@ -193,7 +204,51 @@ fn one_endpoint<'a>(request: &Request<'a>, nest: Attribute<'a>) -> Result<Endpoi
             .nested()
             .get(endpoint::RECEIVING)
             .map_or_else(Receiving::default, one_receiving),
+        learning: match nest.nested().get(endpoint::LEARNING) {
+            Some(nest) => one_learning(request, nest)?,
+            None => Learning::default(),
+        },
     })
+}
+
+fn one_learning<'a>(request: &Request<'a>, nest: Attribute<'a>) -> Result<Learning> {
+    let number = |id| nest.nested().get(id).and_then(|attribute| attribute.u32());
+    let roam = match (
+        number(learning::ROAM_SILENCE_MS),
+        number(learning::ROAM_SEQUENCES),
+    ) {
+        (Some(silence_ms), Some(sequences)) => Some(Roam {
+            silence_ms,
+            sequences: sequences.try_into().map_err(|_| EINVAL)?,
+        }),
+        (None, None) => None,
+        (None, Some(_)) => return Err(missing(request, nest, learning::ROAM_SILENCE_MS)),
+        (Some(_), None) => return Err(missing(request, nest, learning::ROAM_SEQUENCES)),
+    };
+    Ok(Learning {
+        mode: match number(learning::MODE).and_then(LearningMode::from_u32) {
+            Some(LearningMode::Nat) => Mode::Nat,
+            Some(LearningMode::Open) => Mode::Open,
+            Some(LearningMode::Signalled) | None => Mode::Signalled,
+        },
+        signalling: nest
+            .nested()
+            .get(learning::SIGNALLING_ADDRESS)
+            .map(|address| ip(request, &learning::ATTRS, address))
+            .transpose()?,
+        // The policy has checked that they fit.
+        confirmations: number(learning::CONFIRMATIONS).and_then(|number| number.try_into().ok()),
+        window_ms: number(learning::WINDOW_MS),
+        silence_ms: number(learning::SILENCE_MS),
+        roam,
+    })
+}
+
+fn missing<'a>(request: &Request<'a>, nest: Attribute<'a>, id: u16) -> Error {
+    match required(request, &learning::ATTRS, nest.nested(), Some(nest), id) {
+        Err(error) => error,
+        Ok(_) => EINVAL,
+    }
 }
 
 fn one_sending(nest: Attribute<'_>) -> Sending {
@@ -287,10 +342,18 @@ pub(crate) fn write_session(writer: &mut Writer<'_>, session: &Session, now: Jif
 }
 
 fn write_stream(writer: &mut Writer<'_>, live: &LiveStream, now: Jiffies) -> Result {
-    let Stream { kind, a, b } = &live.signalled;
+    let Stream { kind, a, b } = live.signalled();
     writer.u32(stream::KIND, *kind as u32)?;
-    writer.nest(stream::A, |writer| write_endpoint(writer, a))?;
-    writer.nest(stream::B, |writer| write_endpoint(writer, b))?;
+    let known = live.known();
+    for (nest, endpoint, side) in [(stream::A, a, Side::A), (stream::B, b, Side::B)] {
+        writer.nest(nest, |writer| {
+            write_endpoint(writer, endpoint)?;
+            match &known {
+                Some(known) => write_learned(writer, known, side),
+                None => Ok(()),
+            }
+        })?;
+    }
     for (counters, quality, leg) in [
         (stream::FROM_A, stream::QUALITY_A, &live.a),
         (stream::FROM_B, stream::QUALITY_B, &live.b),
@@ -343,6 +406,51 @@ fn write_endpoint(writer: &mut Writer<'_>, endpoint: &Endpoint) -> Result {
         writer.nest(endpoint::RECEIVING, |writer| {
             write_receiving(writer, &endpoint.receiving)
         })?;
+    }
+    if endpoint.learning != Learning::default() {
+        writer.nest(endpoint::LEARNING, |writer| {
+            write_learning(writer, &endpoint.learning)
+        })?;
+    }
+    Ok(())
+}
+
+fn write_learning(writer: &mut Writer<'_>, asked: &Learning) -> Result {
+    let mode = match asked.mode {
+        Mode::Signalled => LearningMode::Signalled,
+        Mode::Nat => LearningMode::Nat,
+        Mode::Open => LearningMode::Open,
+    };
+    writer.u32(learning::MODE, mode as u32)?;
+    if let Some(address) = asked.signalling {
+        write_ip(writer, learning::SIGNALLING_ADDRESS, address)?;
+    }
+    let (roam_silence, roam_sequences) = match asked.roam {
+        Some(roam) => (Some(roam.silence_ms), Some(roam.sequences.into())),
+        None => (None, None),
+    };
+    for (id, number) in [
+        (learning::CONFIRMATIONS, asked.confirmations.map(u32::from)),
+        (learning::WINDOW_MS, asked.window_ms),
+        (learning::SILENCE_MS, asked.silence_ms),
+        (learning::ROAM_SILENCE_MS, roam_silence),
+        (learning::ROAM_SEQUENCES, roam_sequences),
+    ] {
+        if let Some(number) = number {
+            writer.u32(id, number)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_learned(writer: &mut Writer<'_>, known: &Known, side: Side) -> Result {
+    let Some(party) = known.learned(side) else {
+        return Ok(());
+    };
+    write_ip(writer, endpoint::LEARNED_ADDRESS, party.ip())?;
+    writer.be16(endpoint::LEARNED_PORT, party.port())?;
+    if known.state(side).is_locked() {
+        writer.bytes(endpoint::LOCKED, &[])?;
     }
     Ok(())
 }

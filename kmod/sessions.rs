@@ -7,37 +7,22 @@
 
 use crate::{
     counters::Totals,
-    endpoint::{
-        Flow,
-        Forward,
-        Leg, //
-    },
-    gate::Gate,
     net::{
         namespace::Net,
-        rcu::{
-            RcuArc,
-            ReadSide, //
-        },
+        rcu::ReadSide,
         time::{
             self,
             Jiffies, //
         },
     },
-    proto::{
-        EndReason,
-        StreamKind, //
-    },
+    proto::EndReason,
     relay::{
-        admission::{
-            Carries,
-            Side, //
-        },
-        validate::{
-            self,
-            Endpoint,
-            Invalid, //
-        },
+        admission::Side,
+        validate::Invalid, //
+    },
+    stream::{
+        LiveStream,
+        Stream, //
     },
     table::{
         Ports,
@@ -60,40 +45,6 @@ use kernel::{
         RBTreeNodeReservation, //
     },
 };
-
-/// Two endpoints facing each other, as signalled.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stream {
-    /// What is carried.
-    pub(crate) kind: StreamKind,
-    /// One endpoint.
-    pub(crate) a: Endpoint,
-    /// The other one.
-    pub(crate) b: Endpoint,
-}
-
-impl Stream {
-    /// Whether both endpoints have the same local address and port.
-    fn is_shared(&self) -> bool {
-        self.a.local == self.b.local
-    }
-
-    /// The local endpoints, each once.
-    fn locals(&self) -> impl Iterator<Item = SocketAddr> {
-        let second = (!self.is_shared()).then_some(self.b.local);
-        [Some(self.a.local), second].into_iter().flatten()
-    }
-
-    fn validate(&self, table: &Table) -> Result<(), Refused> {
-        validate::stream(&self.a, &self.b, |remote| table.is_relay_port(remote))?;
-        Ok(())
-    }
-
-    /// Whether `other` is this stream with other remotes.
-    fn is_same_place(&self, other: &Stream) -> bool {
-        self.kind == other.kind && self.a.local == other.a.local && self.b.local == other.b.local
-    }
-}
 
 /// A session to be made.
 pub(crate) struct Wanted {
@@ -171,6 +122,7 @@ impl fmt::Display for Refused {
                 };
                 let attribute = match invalid {
                     Invalid::NoPort => "remote-port",
+                    Invalid::Unlearnable => "learning",
                     _ => "remote-address",
                 };
                 write!(f, "{side}.{attribute}: {}", invalid.as_str())
@@ -199,32 +151,6 @@ impl From<(Side, Invalid)> for Refused {
 impl From<AllocError> for Refused {
     fn from(_: AllocError) -> Self {
         Self::NoMemory
-    }
-}
-
-/// A stream and what packets see of it.
-pub(crate) struct LiveStream {
-    /// As signalled.
-    pub(crate) signalled: Stream,
-    /// What arrives at its endpoint a.
-    pub(crate) a: RcuArc<Leg>,
-    /// What arrives at its endpoint b.
-    pub(crate) b: RcuArc<Leg>,
-}
-
-impl LiveStream {
-    /// Makes packets to the local endpoints arrive here.
-    fn own_ports(&self, table: &Table) {
-        let own = |local: SocketAddr, leg: &RcuArc<Leg>| {
-            if let Some(ports) = table.ports(local.ip()) {
-                ports.set_owner(local.port(), Some(leg.clone()));
-            }
-        };
-        own(self.signalled.a.local, &self.a);
-        // Of two legs that share a port, `a` owns it and knows `b`.
-        if !self.signalled.is_shared() {
-            own(self.signalled.b.local, &self.b);
-        }
     }
 }
 
@@ -404,7 +330,7 @@ impl Sessions {
     ) -> Result<Prepared, Refused> {
         let mut replaces: KVec<u64> = KVec::new();
         for stream in &wanted.streams {
-            stream.validate(table)?;
+            stream.validate(self.net, table)?;
             for local in stream.locals() {
                 let ports = table
                     .ports(local.ip())
@@ -427,7 +353,7 @@ impl Sessions {
         let id = self.last_id;
         let mut streams = KVec::with_capacity(wanted.streams.len(), GFP_KERNEL)?;
         for stream in &wanted.streams {
-            streams.push(self.animate(id, stream)?, GFP_KERNEL)?;
+            streams.push(LiveStream::new(self.net, id, stream)?, GFP_KERNEL)?;
         }
         let made = time::now();
         let session = Session {
@@ -444,41 +370,6 @@ impl Sessions {
             node: RBTreeNodeReservation::new(GFP_KERNEL).map_err(|_| Refused::NoMemory)?,
             deadline: RBTreeNodeReservation::new(GFP_KERNEL).map_err(|_| Refused::NoMemory)?,
             replaces,
-        })
-    }
-
-    fn animate(&self, session: u64, stream: &Stream) -> Result<LiveStream, Refused> {
-        let b = Leg::new(session, self.flow(stream.kind, stream.b, stream.a)?, None)?;
-        let twin = stream.is_shared().then(|| b.clone());
-        let a = Leg::new(session, self.flow(stream.kind, stream.a, stream.b)?, twin)?;
-        Ok(LiveStream {
-            signalled: *stream,
-            a,
-            b,
-        })
-    }
-
-    /// What is to be done with packets that arrive at `here` and belong to `there`.
-    fn flow(&self, kind: StreamKind, here: Endpoint, there: Endpoint) -> Result<Flow, AllocError> {
-        let forward = match (here.remote, there.remote) {
-            (Some(source), Some(destination)) => Some(Forward::new(
-                self.net,
-                (source, here.local),
-                (there.local, destination),
-                there.sending,
-            )?),
-            _ => None,
-        };
-        Ok(Flow {
-            carries: match kind {
-                StreamKind::Rtp => Carries::Rtp,
-                StreamKind::Rtcp => Carries::Rtcp,
-                StreamKind::Udp => Carries::Udp,
-            },
-            remote: here.remote.into(),
-            gate: Gate::new(here.receiving)?,
-            clock: here.receiving.clock(),
-            forward,
         })
     }
 
@@ -521,7 +412,7 @@ impl Sessions {
         for local in session
             .streams
             .iter()
-            .flat_map(|live| live.signalled.locals())
+            .flat_map(|live| live.signalled().locals())
         {
             if let Some(ports) = table.ports(local.ip()) {
                 // A session that replaced this one owns the port already.
@@ -542,17 +433,14 @@ impl Sessions {
         changes: Changes,
     ) -> Result<(), Refused> {
         let session = self.get(id)?;
-        let mut flows = KVec::with_capacity(changes.streams.len(), GFP_KERNEL)?;
+        let mut prepared = KVec::with_capacity(changes.streams.len(), GFP_KERNEL)?;
         for stream in &changes.streams {
-            stream.validate(table)?;
-            let place = session
-                .streams
-                .iter()
-                .position(|live| live.signalled.is_same_place(stream))
+            stream.validate(self.net, table)?;
+            let (place, live) = (0..)
+                .zip(&session.streams)
+                .find(|(_, live)| live.signalled().is_same_place(stream))
                 .ok_or(Refused::NoStream(stream.a.local))?;
-            let a = RcuArc::new(self.flow(stream.kind, stream.a, stream.b)?, GFP_KERNEL)?;
-            let b = RcuArc::new(self.flow(stream.kind, stream.b, stream.a)?, GFP_KERNEL)?;
-            flows.push((place, *stream, a, b), GFP_KERNEL)?;
+            prepared.push((place, live.prepare(self.net, stream)?), GFP_KERNEL)?;
         }
         let mut node: RBTreeNodeReservation<(Jiffies, u64), ()> =
             RBTreeNodeReservation::new(GFP_KERNEL).map_err(|_| Refused::NoMemory)?;
@@ -560,11 +448,9 @@ impl Sessions {
         let Some(session) = self.by_id.get_mut(&id) else {
             return Err(Refused::NoSession(id));
         };
-        for (place, stream, a, b) in flows {
-            if let Some(live) = session.streams.get_mut(place) {
-                live.signalled = stream;
-                live.a.set_flow(a);
-                live.b.set_flow(b);
+        for (place, change) in prepared {
+            if let Some(live) = session.streams.get_mut::<usize>(place) {
+                live.change(change);
             }
         }
         if let Some(label) = changes.label {
@@ -632,7 +518,7 @@ impl Sessions {
             let mut locals = session
                 .streams
                 .iter()
-                .flat_map(|live| live.signalled.locals());
+                .flat_map(|live| live.signalled().locals());
             let local = locals.find(|local| !keeps(local.ip()))?;
             Some((local, session.id))
         })

@@ -132,8 +132,14 @@ impl Table {
 
     /// The local addresses with their ports, IPv4 first.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = (IpAddr, &RcuArc<Ports>)> {
-        let ipv4 = self.ipv4.iter().map(|(address, ports)| (IpAddr::V4(*address), ports));
-        let ipv6 = self.ipv6.iter().map(|(address, ports)| (IpAddr::V6(*address), ports));
+        let ipv4 = self
+            .ipv4
+            .iter()
+            .map(|(address, ports)| (IpAddr::V4(*address), ports));
+        let ipv6 = self
+            .ipv6
+            .iter()
+            .map(|(address, ports)| (IpAddr::V6(*address), ports));
         Iterator::chain(ipv4, ipv6)
     }
 

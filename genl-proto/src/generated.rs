@@ -66,6 +66,46 @@ impl StreamKind {
     }
 }
 
+/// How much signalling is trusted to name an endpoint's party.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum LearningMode {
+    /// Entirely. Packets go to the remote address and port, and only those from
+    /// there are admitted.
+    Signalled = 0,
+    /// As far as the network: the party is behind NAT, and is learned from
+    /// packets whose source is near to what was signalled.
+    Nat = 1,
+    /// Not at all: the party is learned from whoever sends, those near to what
+    /// was signalled first. Strangers can take a call over. Only for networks
+    /// without any.
+    Open = 2,
+}
+
+impl LearningMode {
+    /// Every value, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Signalled, Self::Nat, Self::Open];
+
+    /// The value of this number; none when there is no such value.
+    pub const fn from_u32(number: u32) -> Option<Self> {
+        match number {
+            0 => Some(Self::Signalled),
+            1 => Some(Self::Nat),
+            2 => Some(Self::Open),
+            _ => None,
+        }
+    }
+
+    /// Its name in the specification.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Signalled => "signalled",
+            Self::Nat => "nat",
+            Self::Open => "open",
+        }
+    }
+}
+
 /// Why a packet was not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -73,7 +113,8 @@ pub enum DropReason {
     /// The port belongs to the relay's range and no session owns it. Counted in
     /// the totals only.
     NoSession = 0,
-    /// The source is not the remote address signalled for this endpoint.
+    /// The source is not the endpoint's remote address and port, and does not
+    /// become it.
     ForeignSource = 1,
     /// The UDP length is wrong, or the payload is not what the stream carries.
     Malformed = 2,
@@ -95,11 +136,18 @@ pub enum DropReason {
     ForeignSsrc = 9,
     /// The endpoint sends more than its packet-rate or byte-rate allows.
     Rate = 10,
+    /// The source may become the remote of an endpoint that learns, but not by
+    /// this packet: it is not what the stream carries, or not enough of them
+    /// yet.
+    Unconfirmed = 11,
+    /// The source may become the remote of an endpoint that learns, but is an
+    /// address of this host, of the relay or of no single host.
+    UnusableSource = 12,
 }
 
 impl DropReason {
     /// Every value, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::NoSession,
         Self::ForeignSource,
         Self::Malformed,
@@ -111,6 +159,8 @@ impl DropReason {
         Self::PayloadType,
         Self::ForeignSsrc,
         Self::Rate,
+        Self::Unconfirmed,
+        Self::UnusableSource,
     ];
 
     /// The value of this number; none when there is no such value.
@@ -127,6 +177,8 @@ impl DropReason {
             8 => Some(Self::PayloadType),
             9 => Some(Self::ForeignSsrc),
             10 => Some(Self::Rate),
+            11 => Some(Self::Unconfirmed),
+            12 => Some(Self::UnusableSource),
             _ => None,
         }
     }
@@ -145,6 +197,8 @@ impl DropReason {
             Self::PayloadType => "payload-type",
             Self::ForeignSsrc => "foreign-ssrc",
             Self::Rate => "rate",
+            Self::Unconfirmed => "unconfirmed",
+            Self::UnusableSource => "unusable-source",
         }
     }
 }
@@ -198,8 +252,9 @@ pub enum Command {
     SessionNew = 1,
     /// Change a session. Streams are matched by their kind and local endpoints,
     /// must exist, and get the remotes and everything else as given; streams
-    /// not named stay as they are. Counters go on. ENOENT when there is no such
-    /// session or stream.
+    /// not named stay as they are. Counters go on. What a named stream has
+    /// learned is kept if it is acceptable still, but has to be confirmed anew.
+    /// ENOENT when there is no such session or stream.
     SessionSet = 2,
     /// End a session and answer its final state. ENOENT when there is none.
     SessionDel = 3,
@@ -498,6 +553,100 @@ pub mod receiving {
     ];
 }
 
+/// Attribute set `learning`. How the address and port of an endpoint's party
+/// are found out. A source is acceptable by its rank: the remote address and
+/// port; that address and another port; the signalling address; a neighbour of
+/// either (the same /24 or /64); with the mode open, anything else. The first
+/// acceptable one is adopted, a better one takes its place.
+pub mod learning {
+    use super::{Attribute, Kind};
+
+    /// How much signalling is trusted; signalled when not given.
+    pub const MODE: u16 = 1;
+
+    /// Address the signalling message came from, if that is known, of 4 or 16
+    /// bytes.
+    pub const SIGNALLING_ADDRESS: u16 = 2;
+
+    /// Packets with one SSRC and rising sequence numbers after which the
+    /// endpoint locks: 5 when not given, 2 for RTCP, which has no sequence
+    /// numbers.
+    pub const CONFIRMATIONS: u16 = 3;
+
+    /// How long after a source was adopted a better one can take its place in
+    /// spite of the lock, in milliseconds; 3000 when not given.
+    pub const WINDOW_MS: u16 = 4;
+
+    /// How long the source of an endpoint that is not locked must have been
+    /// silent for any acceptable one to take its place, in milliseconds; 250
+    /// when not given.
+    pub const SILENCE_MS: u16 = 5;
+
+    /// With roam-sequences: a locked endpoint of RTP follows its party to
+    /// another acceptable source when the old one has been silent for this
+    /// long, in milliseconds, and the new one goes on with the same SSRC. Not
+    /// when quality is not measured.
+    pub const ROAM_SILENCE_MS: u16 = 6;
+
+    /// How far ahead of the last sequence number the new source's may be.
+    pub const ROAM_SEQUENCES: u16 = 7;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 7;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 7] = [
+        Attribute {
+            id: MODE,
+            name: "mode",
+            kind: Kind::U32 {
+                min: 0,
+                max: super::LearningMode::Open as u32,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: SIGNALLING_ADDRESS,
+            name: "signalling-address",
+            kind: Kind::Binary {
+                min_len: 4,
+                max_len: 16,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: CONFIRMATIONS,
+            name: "confirmations",
+            kind: Kind::U32 { min: 1, max: 255 },
+            multi: false,
+        },
+        Attribute {
+            id: WINDOW_MS,
+            name: "window-ms",
+            kind: Kind::U32 { min: 0, max: 60000 },
+            multi: false,
+        },
+        Attribute {
+            id: SILENCE_MS,
+            name: "silence-ms",
+            kind: Kind::U32 { min: 0, max: 60000 },
+            multi: false,
+        },
+        Attribute {
+            id: ROAM_SILENCE_MS,
+            name: "roam-silence-ms",
+            kind: Kind::U32 { min: 1, max: 60000 },
+            multi: false,
+        },
+        Attribute {
+            id: ROAM_SEQUENCES,
+            name: "roam-sequences",
+            kind: Kind::U32 { min: 1, max: 32767 },
+            multi: false,
+        },
+    ];
+}
+
 /// Attribute set `endpoint`. One side of a stream.
 pub mod endpoint {
     use super::{Attribute, Kind};
@@ -510,8 +659,8 @@ pub mod endpoint {
     pub const LOCAL_PORT: u16 = 2;
 
     /// Address of the party, of the same length as its own local address.
-    /// Without it (and remote-port) nothing is sent to this endpoint and
-    /// nothing from it is admitted: the call is on hold.
+    /// Without it (and remote-port) nothing is sent to this endpoint, nothing
+    /// from it is admitted and nothing learned: the call is on hold.
     pub const REMOTE_ADDRESS: u16 = 3;
 
     /// UDP port of the party.
@@ -523,11 +672,26 @@ pub mod endpoint {
     /// What is admitted from the party.
     pub const RECEIVING: u16 = 6;
 
+    /// How the party's address and port are found out; as signalled when not
+    /// given.
+    pub const LEARNING: u16 = 7;
+
+    /// Address of the party that was learned. Answers and events only; when
+    /// there is one.
+    pub const LEARNED_ADDRESS: u16 = 8;
+
+    /// UDP port of the party that was learned.
+    pub const LEARNED_PORT: u16 = 9;
+
+    /// What was learned is confirmed, and nobody else is listened to but as the
+    /// learning attributes say. Answers and events only.
+    pub const LOCKED: u16 = 10;
+
     /// The largest number of an attribute of this set.
-    pub const MAX: u16 = 6;
+    pub const MAX: u16 = 10;
 
     /// Every attribute, in the order of their numbers.
-    pub const ATTRS: [Attribute; 6] = [
+    pub const ATTRS: [Attribute; 10] = [
         Attribute {
             id: LOCAL_ADDRESS,
             name: "local-address",
@@ -578,6 +742,37 @@ pub mod endpoint {
             kind: Kind::Nest(&super::receiving::ATTRS),
             multi: false,
         },
+        Attribute {
+            id: LEARNING,
+            name: "learning",
+            kind: Kind::Nest(&super::learning::ATTRS),
+            multi: false,
+        },
+        Attribute {
+            id: LEARNED_ADDRESS,
+            name: "learned-address",
+            kind: Kind::Binary {
+                min_len: 4,
+                max_len: 16,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: LEARNED_PORT,
+            name: "learned-port",
+            kind: Kind::U16 {
+                big_endian: true,
+                min: 0,
+                max: u16::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: LOCKED,
+            name: "locked",
+            kind: Kind::Flag,
+            multi: false,
+        },
     ];
 }
 
@@ -602,7 +797,7 @@ pub mod drops {
             name: "reason",
             kind: Kind::U32 {
                 min: 0,
-                max: super::DropReason::Rate as u32,
+                max: super::DropReason::UnusableSource as u32,
             },
             multi: false,
         },

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::attributes::{Attributes, DecodeError};
 use crate::counters::Counters;
 use crate::generated::{StreamKind, endpoint, stream};
+use crate::learning::{Learned, Learning};
 use crate::policy::{Receiving, Sending};
 use crate::quality::Quality;
 use crate::writer::{EncodeError, Writer};
@@ -21,6 +22,8 @@ pub struct Endpoint {
     pub sending: Sending,
     /// What is admitted from the party.
     pub receiving: Receiving,
+    /// How the party's address and port are found out.
+    pub learning: Learning,
 }
 
 /// Two endpoints facing each other.
@@ -39,6 +42,10 @@ pub struct Stream {
 pub struct StreamState {
     /// The stream.
     pub stream: Stream,
+    /// The party that its endpoint `a` has learned.
+    pub learned_a: Option<Learned>,
+    /// The party that its endpoint `b` has learned.
+    pub learned_b: Option<Learned>,
     /// What arrived at its endpoint `a`.
     pub from_a: Counters,
     /// What arrived at its endpoint `b`.
@@ -58,6 +65,7 @@ impl Endpoint {
             remote,
             sending: Sending::default(),
             receiving: Receiving::default(),
+            learning: Learning::default(),
         }
     }
 
@@ -73,6 +81,9 @@ impl Endpoint {
         }
         if self.receiving != Receiving::default() {
             writer.nest(endpoint::RECEIVING, |writer| self.receiving.encode(writer))?;
+        }
+        if self.learning != Learning::default() {
+            writer.nest(endpoint::LEARNING, |writer| self.learning.encode(writer))?;
         }
         Ok(())
     }
@@ -99,6 +110,10 @@ impl Endpoint {
             receiving: match attributes.get(endpoint::RECEIVING) {
                 Some(nest) => nest.nest(Receiving::decode)?,
                 None => Receiving::default(),
+            },
+            learning: match attributes.get(endpoint::LEARNING) {
+                Some(nest) => nest.nest(Learning::decode)?,
+                None => Learning::default(),
             },
         })
     }
@@ -132,6 +147,8 @@ impl StreamState {
         };
         Ok(Self {
             stream: Stream::decode(attributes)?,
+            learned_a: attributes.required(stream::A)?.nest(Learned::decode)?,
+            learned_b: attributes.required(stream::B)?.nest(Learned::decode)?,
             from_a: attributes
                 .required(stream::FROM_A)?
                 .nest(Counters::decode)?,

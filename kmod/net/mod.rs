@@ -7,6 +7,7 @@
 
 pub(crate) mod bindings;
 pub(crate) mod genl;
+pub(crate) mod lock;
 pub(crate) mod namespace;
 pub(crate) mod nlattr;
 pub(crate) mod rcu;

@@ -71,9 +71,10 @@ impl<'r> From<&'r kernel::sync::rcu::Guard> for ReadSide<'r> {
 /// Callbacks that were queued and have not finished.
 static PENDING: Atomic<i64> = Atomic::new(0);
 
-/// At most so many objects hold each other in a row, from the table of a namespace down to a
-/// route: table, ports, page, two endpoints that share a port, flow, route.
-const DEPTH: usize = 7;
+/// At most so many objects hold each other in a row, from the table of a namespace down to what
+/// its flows have in common: table, ports, page, two endpoints that share a port, flow, terms,
+/// learner. (A learner holds the endpoints in turn, but not those of a session that has ended.)
+const DEPTH: usize = 8;
 
 /// Waits until everything that was released before the call has been freed.
 ///
@@ -99,9 +100,11 @@ pub(crate) fn drain() {
 }
 
 #[repr(C)]
+#[pin_data]
 struct Inner<T> {
     references: Refcount,
     head: Opaque<bindings::callback_head>,
+    #[pin]
     value: T,
 }
 
@@ -133,6 +136,26 @@ impl<T: Send + Sync> RcuArc<T> {
             },
             flags,
         )?;
+        // INVARIANT: The pointer comes from a `KBox`, the count is one.
+        Ok(Self {
+            inner: NonNull::from(Box::leak(inner)),
+        })
+    }
+
+    /// Allocates a value that is made in its place, where it stays.
+    pub(crate) fn pin_init(value: impl PinInit<T>, flags: Flags) -> Result<Self, AllocError> {
+        let inner = KBox::pin_init(
+            pin_init!(Inner {
+                references: Refcount::new(1),
+                head: Opaque::uninit(),
+                value <- value,
+            }),
+            flags,
+        )
+        .map_err(|_| AllocError)?;
+        // SAFETY: The value is never moved: nobody gets more than a shared reference to it, and it
+        // is dropped in its place.
+        let inner = unsafe { Pin::into_inner_unchecked(inner) };
         // INVARIANT: The pointer comes from a `KBox`, the count is one.
         Ok(Self {
             inner: NonNull::from(Box::leak(inner)),

@@ -51,13 +51,27 @@ unsafe impl Send for Route {}
 // SAFETY: As for `Send`.
 unsafe impl Sync for Route {}
 
+/// Why there is no way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoute {
+    /// The destination is this host.
+    ThisHost,
+    /// The destination is several hosts.
+    Broadcast,
+    /// The routing tables know none, or memory ran out.
+    Unreachable,
+}
+
 impl Route {
     /// Looks a route up for UDP from one endpoint to another of its family. Does not sleep.
+    ///
+    /// There is none to this host: what it sent to itself could come back to the relay for ever.
+    /// Only on loopback parties are expected there.
     pub(crate) fn resolve(
         net: Net,
         (from, to): (SocketAddr, SocketAddr),
         sending: &Sending,
-    ) -> Result<Self> {
+    ) -> Result<Self, NoRoute> {
         match (from, to) {
             (SocketAddr::V4(from), SocketAddr::V4(to)) => {
                 Self::resolve_ipv4(net, (from, to), sending)
@@ -65,7 +79,7 @@ impl Route {
             (SocketAddr::V6(from), SocketAddr::V6(to)) => {
                 Self::resolve_ipv6(net, (from, to), sending)
             }
-            _ => Err(EAFNOSUPPORT),
+            _ => Err(NoRoute::Unreachable),
         }
     }
 
@@ -73,7 +87,7 @@ impl Route {
         net: Net,
         (from, to): (SocketAddrV4, SocketAddrV4),
         sending: &Sending,
-    ) -> Result<Self> {
+    ) -> Result<Self, NoRoute> {
         let mut flow = bindings::flowi4 {
             __fl_common: common(sending),
             saddr: u32::from_ne_bytes(from.ip().octets()),
@@ -83,14 +97,20 @@ impl Route {
         // SAFETY: `net` is alive, `flow` is valid for the call, and no socket is a valid choice.
         let rtable = from_err_ptr(unsafe {
             bindings::ip_route_output_flow(net.as_ptr(), &mut flow, core::ptr::null())
-        })?;
+        })
+        .map_err(|_| NoRoute::Unreachable)?;
         // SAFETY: The look-up returned a valid route.
         let kind = u32::from(unsafe { (*rtable).rt_type });
         // SAFETY: The reference the look-up took for us moves into the value.
         let route = unsafe { Self::new(&raw mut (*rtable).dst, kind == bindings::RTN_UNICAST) };
         match kind {
-            bindings::RTN_UNICAST | bindings::RTN_LOCAL => Ok(route),
-            _ => Err(ENETUNREACH),
+            bindings::RTN_UNICAST => Ok(route),
+            bindings::RTN_LOCAL if to.ip().is_loopback() => Ok(route),
+            bindings::RTN_LOCAL => Err(NoRoute::ThisHost),
+            bindings::RTN_BROADCAST | bindings::RTN_ANYCAST | bindings::RTN_MULTICAST => {
+                Err(NoRoute::Broadcast)
+            }
+            _ => Err(NoRoute::Unreachable),
         }
     }
 
@@ -98,7 +118,7 @@ impl Route {
         net: Net,
         (from, to): (SocketAddrV6, SocketAddrV6),
         sending: &Sending,
-    ) -> Result<Self> {
+    ) -> Result<Self, NoRoute> {
         let mut flow = bindings::flowi6 {
             __fl_common: common(sending),
             saddr: in6(from.ip().octets()),
@@ -115,7 +135,8 @@ impl Route {
                 &mut flow,
                 core::ptr::null(),
             )
-        })?;
+        })
+        .map_err(|_| NoRoute::Unreachable)?;
         // SAFETY: The look-up returned the `dst` of a valid `struct rt6_info`.
         let flags = unsafe { (*dst.cast::<bindings::rt6_info>()).rt6i_flags };
         let to_here = flags & (bindings::RTF_LOCAL | bindings::RTF_ANYCAST) != 0;
@@ -127,6 +148,9 @@ impl Route {
         route.fits = route.fits.min(ipv6::LEAST_MTU);
         // SAFETY: As above.
         route.cookie = unsafe { bindings::lrep_rt6_get_cookie(dst.cast()) };
+        if to_here && !to.ip().is_loopback() {
+            return Err(NoRoute::ThisHost);
+        }
         Ok(route)
     }
 
@@ -142,7 +166,7 @@ impl Route {
             dst: NonNull::from(entry),
             cookie: 0,
             fits,
-            // Everything else (IPsec, tunnels, this host itself) goes the long way.
+            // Everything else (IPsec, tunnels, loopback) goes the long way.
             direct: is_unicast && entry.xfrm.is_null() && entry.lwtstate.is_null(),
             ipv6: false,
         }

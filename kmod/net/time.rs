@@ -52,6 +52,11 @@ impl Jiffies {
         Self(self.0.saturating_add(ms_to_jiffies(ms)))
     }
 
+    /// Milliseconds from the beginning of the clock's time.
+    pub(crate) fn as_ms(self) -> u64 {
+        self.ms_since(Self(0))
+    }
+
     /// Milliseconds from `earlier` to this moment, 0 when `earlier` is later.
     pub(crate) fn ms_since(self, earlier: Self) -> u64 {
         let jiffies = self.0.saturating_sub(earlier.0) as u64;

@@ -17,11 +17,9 @@ pub enum Carries {
     Udp,
 }
 
-/// Why a packet is not let through.
+/// Why a packet of the remote is not let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The source is not the remote address signalled for this endpoint.
-    ForeignSource,
     /// The UDP length is wrong, or the payload is not what the stream carries.
     Malformed,
     /// The RTP payload type is not among those wanted.
@@ -39,8 +37,19 @@ pub enum Side {
     B,
 }
 
+impl Side {
+    /// The other one.
+    #[must_use]
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
 /// Which endpoint a packet arrived at when both share one local address and port: the one whose
-/// remote sent it. `None` when neither did, a [`Refusal::ForeignSource`].
+/// remote sent it. `None` when neither did.
 #[inline(always)]
 #[must_use]
 pub fn direction<T, R: PartialEq<T>>(a: R, b: R, source: T) -> Option<Side> {
@@ -53,22 +62,13 @@ pub fn direction<T, R: PartialEq<T>>(a: R, b: R, source: T) -> Option<Side> {
     }
 }
 
-/// Whether a packet that arrived at an endpoint with this `remote` is let through.
+/// Whether what a stream carries may have such a payload.
 ///
 /// # Errors
 ///
-/// The first [`Refusal`] that applies, the source before the payload: what a stranger sends says
-/// nothing about the party.
+/// [`Refusal::Malformed`].
 #[inline(always)]
-pub fn admit<T, R: PartialEq<T>>(
-    carries: Carries,
-    remote: R,
-    source: T,
-    payload: Class,
-) -> Result<(), Refusal> {
-    if remote != source {
-        return Err(Refusal::ForeignSource);
-    }
+pub fn admit(carries: Carries, payload: Class) -> Result<(), Refusal> {
     match (carries, payload) {
         (Carries::Udp, _) => Ok(()),
         (_, Class::Other) | (Carries::Rtcp, Class::Rtp) => Err(Refusal::Malformed),

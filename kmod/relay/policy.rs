@@ -2,7 +2,14 @@
 
 //! What a controller may ask for at one endpoint, beside its addresses.
 
-use super::{admission::Refusal, quality::Clock, rate::Rate, rtp};
+use super::{
+    admission::Refusal,
+    learning::{Mode, Roam},
+    quality::Clock,
+    rate::Rate,
+    rtp,
+};
+use core::net::IpAddr;
 
 /// How packets are sent to an endpoint's party.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +22,25 @@ pub struct Sending {
     pub mark: u32,
     /// Index of the device packets leave through, or of the VRF; 0 for any.
     pub device: u32,
+}
+
+/// How the party's address is found out. What is `None` is left to
+/// [`learning::Policy`](super::learning::Policy).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Learning {
+    /// How much signalling is trusted.
+    pub mode: Mode,
+    /// Where the signalling message came from.
+    pub signalling: Option<IpAddr>,
+    /// Consistent packets after which the address is final, from 1.
+    pub confirmations: Option<u8>,
+    /// How long a better source may still displace a final one, in milliseconds.
+    pub window_ms: Option<u32>,
+    /// How long a source that is not final must have been silent to be displaced by any, in
+    /// milliseconds.
+    pub silence_ms: Option<u32>,
+    /// Whether a final address is given up for the one the party has moved to.
+    pub roam: Option<Roam>,
 }
 
 impl Sending {

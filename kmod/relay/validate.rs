@@ -4,7 +4,7 @@
 
 use super::{
     admission::Side,
-    policy::{Receiving, Sending},
+    policy::{Learning, Receiving, Sending},
 };
 use core::net::{IpAddr, SocketAddr};
 
@@ -19,6 +19,8 @@ pub struct Endpoint {
     pub sending: Sending,
     /// What is admitted from the party.
     pub receiving: Receiving,
+    /// How the party's address is found out.
+    pub learning: Learning,
 }
 
 /// What is wrong with an address or a port.
@@ -28,7 +30,7 @@ pub enum Invalid {
     Unspecified,
     /// The address is one of 224.0.0.0/4 or ff00::/8.
     Multicast,
-    /// The address is 255.255.255.255.
+    /// The address is 255.255.255.255 or a network's broadcast address.
     Broadcast,
     /// The address is one of fe80::/10, which says nothing without a link.
     LinkLocal,
@@ -42,6 +44,10 @@ pub enum Invalid {
     NoPort,
     /// The remote is a port of the relay itself: packets would circle.
     RelayPort,
+    /// The remote address is one of this host, outside of loopback.
+    ThisHost,
+    /// Nothing can be learned from what the stream carries.
+    Unlearnable,
     /// Both endpoints share their local and their remote address and port: nothing in a packet
     /// tells which of them it arrived at.
     SameRemote,
@@ -63,6 +69,8 @@ impl Invalid {
             Self::Loopback => "is loopback, while the local address is not",
             Self::NoPort => "is 0; to hold the call leave the remote out",
             Self::RelayPort => "is a port of this relay, must be the party's",
+            Self::ThisHost => "is an address of this host, must be the party's",
+            Self::Unlearnable => "needs a stream of RTP or RTCP",
             Self::SameRemote => "must differ between endpoints that share a local port",
         }
     }
@@ -89,9 +97,9 @@ pub fn unicast(address: IpAddr) -> Result<(), Invalid> {
     }
 }
 
-/// Whether packets may be relayed between the remotes of two endpoints. `is_relay_port` tells the
-/// ports whose packets the relay takes for itself. That the endpoints' local addresses are
-/// configured and their local ports are free is not known here.
+/// Whether packets may be relayed between the remotes of two endpoints. `is_elsewhere` tells what
+/// this host and its relay know of the remote of an endpoint. That the endpoints' local addresses
+/// are configured and their local ports are free is not known here.
 ///
 /// # Errors
 ///
@@ -99,18 +107,33 @@ pub fn unicast(address: IpAddr) -> Result<(), Invalid> {
 pub fn stream(
     a: &Endpoint,
     b: &Endpoint,
-    is_relay_port: impl Fn(SocketAddr) -> bool,
+    is_elsewhere: impl Fn(&Endpoint, SocketAddr) -> Result<(), Invalid>,
 ) -> Result<(), (Side, Invalid)> {
-    let is_own = |remote| remote == a.local || remote == b.local || is_relay_port(remote);
-    remote(a, is_own).map_err(|invalid| (Side::A, invalid))?;
-    remote(b, is_own).map_err(|invalid| (Side::B, invalid))?;
-    if a.local == b.local && a.remote.is_some() && a.remote == b.remote {
+    remote(a, b.local, &is_elsewhere).map_err(|invalid| (Side::A, invalid))?;
+    remote(b, a.local, &is_elsewhere).map_err(|invalid| (Side::B, invalid))?;
+    if is_ambiguous(a, b) {
         return Err((Side::B, Invalid::SameRemote));
     }
     Ok(())
 }
 
-fn remote(endpoint: &Endpoint, is_own: impl Fn(SocketAddr) -> bool) -> Result<(), Invalid> {
+/// Whether nothing in a packet would tell which of two endpoints it arrived at.
+#[must_use]
+pub fn is_ambiguous(a: &Endpoint, b: &Endpoint) -> bool {
+    a.local == b.local && a.remote.is_some() && a.remote == b.remote
+}
+
+/// Whether packets may be sent to the remote of an endpoint whose opposite's local address and port
+/// are these. Nothing is wrong with an endpoint on hold.
+///
+/// # Errors
+///
+/// What is wrong with the remote; the first of several.
+pub fn remote(
+    endpoint: &Endpoint,
+    opposite: SocketAddr,
+    is_elsewhere: impl Fn(&Endpoint, SocketAddr) -> Result<(), Invalid>,
+) -> Result<(), Invalid> {
     let Some(remote) = endpoint.remote else {
         return Ok(());
     };
@@ -121,9 +144,9 @@ fn remote(endpoint: &Endpoint, is_own: impl Fn(SocketAddr) -> bool) -> Result<()
         Err(Invalid::Loopback)
     } else if remote.port() == 0 {
         Err(Invalid::NoPort)
-    } else if is_own(remote) {
+    } else if remote == endpoint.local || remote == opposite {
         Err(Invalid::RelayPort)
     } else {
-        Ok(())
+        is_elsewhere(endpoint, remote)
     }
 }

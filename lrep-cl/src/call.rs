@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::tsl::{Endpoint, SessionId, SessionState, Stream, StreamKind};
+use crate::tsl::{Endpoint, Learning, SessionId, SessionState, Stream, StreamKind};
 
 /// One side of a media: where the relay faces a party, and the party.
 pub type Party = Endpoint;
@@ -43,6 +43,13 @@ impl Media {
                 b,
             });
         [Some(rtp), rtcp].into_iter().flatten().collect()
+    }
+
+    /// The same media, whose parties are found out in this way.
+    pub fn learning(mut self, learning: Learning) -> Self {
+        self.offerer.learning = learning;
+        self.answerer.learning = learning;
+        self
     }
 
     /// Whether both parties are faced at one and the same relay address and port.
@@ -210,6 +217,7 @@ impl Calls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Admission;
     use crate::tsl::{Counters, StreamState};
 
     fn at(text: &str) -> SocketAddr {
@@ -244,6 +252,16 @@ mod tests {
         assert_eq!(rtcp.b.local, at("10.0.0.5:20001"));
         assert_eq!(rtcp.a.remote, Some(at("192.0.2.1:4001")));
         assert_eq!(rtcp.b.remote, Some(at("192.0.2.2:5001")));
+    }
+
+    #[test]
+    fn both_parties_of_both_streams_are_learned_alike() {
+        let learning = Admission::Nat.learning();
+        let streams = block(20000).learning(learning).streams();
+        assert_eq!(streams.len(), 2);
+        for stream in streams {
+            assert_eq!((stream.a.learning, stream.b.learning), (learning, learning));
+        }
     }
 
     #[test]
@@ -349,6 +367,8 @@ mod tests {
                 .into_iter()
                 .map(|stream| StreamState {
                     stream,
+                    learned_a: None,
+                    learned_b: None,
                     from_a: Counters::default(),
                     from_b: Counters::default(),
                     quality_a: None,

@@ -27,6 +27,7 @@ use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 use crate::addresses::{Addresses, Mapping};
 use crate::intent::Timeouts;
+use crate::tsl::{Learning, LearningMode};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/lreproxy/lrep-cl.toml";
@@ -106,6 +107,14 @@ pub struct Settings {
     /// Longer idle timeouts are lowered to this many seconds; seven days at most.
     #[arg(long, value_name = "SECONDS", default_value_t = 86400)]
     pub idle_timeout_max: u32,
+
+    /// Whose packets are relayed. `signalled`: those from the address and port the SDP names. `nat`:
+    /// for parties behind NAT, those of who sends from that address and any port, or from its
+    /// neighbourhood (/24, /64), until that is settled; have the SIP server put the address it
+    /// receives the party from into the SDP. `open`: for closed networks only, those of whoever
+    /// sends first; strangers can take calls over.
+    #[arg(long, value_name = "MODE", value_enum, default_value = "signalled")]
+    pub admission: Admission,
 
     /// Number that marks this daemon's sessions in the kernel. A restarted daemon takes over the
     /// sessions with its own number; two daemons on one host need different ones.
@@ -362,6 +371,8 @@ pub struct Config {
     pub end_port: u16,
     /// Idle timeouts of sessions.
     pub timeouts: Timeouts,
+    /// Whose packets are relayed.
+    pub admission: Admission,
     /// Tag of this daemon's sessions.
     pub owner: u32,
     /// How much is logged.
@@ -494,6 +505,7 @@ impl Config {
                 min: seconds(settings.idle_timeout_min),
                 max: seconds(settings.idle_timeout_max),
             },
+            admission: settings.admission,
             owner: settings.owner,
             log_level: settings.log_level,
             log_format: settings.log_format,
@@ -608,6 +620,32 @@ impl FromStr for Mode {
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04o}", self.0)
+    }
+}
+
+/// Whose packets are relayed to the other party.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Admission {
+    /// Those from the signalled address and port.
+    Signalled,
+    /// Those of a party that is learned near to the signalled address.
+    Nat,
+    /// Those of a party that is learned from whoever sends.
+    Open,
+}
+
+impl Admission {
+    /// What it means for an endpoint.
+    pub fn learning(self) -> Learning {
+        Learning {
+            mode: match self {
+                Self::Signalled => LearningMode::Signalled,
+                Self::Nat => LearningMode::Nat,
+                Self::Open => LearningMode::Open,
+            },
+            ..Learning::default()
+        }
     }
 }
 

@@ -156,7 +156,14 @@ impl<T: Tsl> Installer<T> {
             if let Err(error) = &result {
                 self.stale |= error.is_uncertain();
                 if let Some(withheld) = self.due("command") {
-                    error!(withheld, "{}: {error}", wish.failure());
+                    // What can be wrong with a command of ours is where the parties are.
+                    let cure = if error.is(Errno::EINVAL) {
+                        "; correct the address in the party's SDP (or custom_sdp_ip_avp): it must \
+                         be a single host other than the relay's"
+                    } else {
+                        ""
+                    };
+                    error!(withheld, "{}: {error}{cure}", wish.failure());
                 }
             }
             if let Err(result) = outcome.send(result) {

@@ -308,8 +308,9 @@ impl Service {
     }
 
     async fn set(&self, relay: &Relay<'_>) -> Verdict {
+        let learning = self.config.admission.learning();
         let media = match intent::wanted(relay, &self.config.addresses, &self.config.timeouts) {
-            Ok(media) => media,
+            Ok(media) => media.learning(learning),
             Err(refusal) => {
                 self.refused(&refusal, relay.call_id);
                 return refusal.verdict();

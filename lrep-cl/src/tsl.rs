@@ -9,10 +9,10 @@ pub mod kernel;
 
 use std::future::Future;
 
-pub use genl_proto::generated::{DropReason, EndReason, StreamKind};
+pub use genl_proto::generated::{DropReason, EndReason, LearningMode, StreamKind};
 pub use genl_proto::{
-    Config, Counters, Created, Endpoint, NewSession, Quality, Receiving, Refusal, Sending,
-    SessionState, SetConfig, SetSession, Stream, StreamState, Totals,
+    Config, Counters, Created, Endpoint, Learned, Learning, NewSession, Quality, Receiving,
+    Refusal, Sending, SessionState, SetConfig, SetSession, Stream, StreamState, Totals,
 };
 use nix::errno::Errno;
 use tokio::sync::mpsc;

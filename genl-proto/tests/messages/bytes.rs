@@ -231,6 +231,8 @@ fn a_session_that_ended_is_read_from_these_bytes() {
         timeout_ms: 30_000,
         streams: vec![StreamState {
             stream: stream(),
+            learned_a: None,
+            learned_b: None,
             from_a: Counters {
                 packets: 50,
                 bytes: 8000,

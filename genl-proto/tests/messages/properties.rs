@@ -4,13 +4,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use genl_proto::generated::{
-    Attribute, BULK_MAX, Command, DropReason, EndReason, Kind, LABEL_MAX, OPERATIONS, Operation,
-    STREAMS_MAX, StreamKind, TIMEOUT_MAX_MS, TIMEOUT_MIN_MS,
+    Attribute, BULK_MAX, Command, DropReason, EndReason, Kind, LABEL_MAX, LearningMode, OPERATIONS,
+    Operation, STREAMS_MAX, StreamKind, TIMEOUT_MAX_MS, TIMEOUT_MIN_MS,
 };
 use genl_proto::{
-    Answer, BulkCreated, Config, Counters, Created, Endpoint, Message, NewSession, Quality,
-    Receiving, Refusal, Request, Sending, SessionState, SetConfig, SetSession, Stream, StreamState,
-    Totals,
+    Answer, BulkCreated, Config, Counters, Created, Endpoint, Learned, Learning, Message,
+    NewSession, Quality, Receiving, Refusal, Request, Roam, Sending, SessionState, SetConfig,
+    SetSession, Stream, StreamState, Totals,
 };
 use netlink_packet_core::{Emitable, NetlinkMessage, NetlinkPayload, ParseableParametrized};
 use netlink_packet_generic::{GenlHeader, GenlMessage};
@@ -26,14 +26,38 @@ fn socket() -> impl Strategy<Value = SocketAddr> {
 }
 
 fn endpoint() -> impl Strategy<Value = Endpoint> {
-    (socket(), option::of(socket()), sending(), receiving()).prop_map(
-        |(local, remote, sending, receiving)| Endpoint {
+    (
+        socket(),
+        option::of(socket()),
+        sending(),
+        receiving(),
+        learning(),
+    )
+        .prop_map(|(local, remote, sending, receiving, learning)| Endpoint {
             local,
             remote,
             sending,
             receiving,
-        },
-    )
+            learning,
+        })
+}
+
+prop_compose! {
+    fn learning()(
+        mode in select(&LearningMode::ALL[..]),
+        signalling: Option<IpAddr>,
+        confirmations in option::of(1..=u8::MAX),
+        window_ms in option::of(0..=60_000_u32),
+        silence_ms in option::of(0..=60_000_u32),
+        roam in option::of((1..=60_000_u32, 1..=32_767_u16)),
+    ) -> Learning {
+        let roam = roam.map(|(silence_ms, sequences)| Roam { silence_ms, sequences });
+        Learning { mode, signalling, confirmations, window_ms, silence_ms, roam }
+    }
+}
+
+fn learned() -> impl Strategy<Value = Learned> {
+    (socket(), any::<bool>()).prop_map(|(remote, locked)| Learned { remote, locked })
 }
 
 prop_compose! {
@@ -140,18 +164,21 @@ prop_compose! {
 fn stream_state() -> impl Strategy<Value = StreamState> {
     (
         stream(),
-        counters(),
-        counters(),
-        option::of(quality()),
-        option::of(quality()),
+        (option::of(learned()), option::of(learned())),
+        (counters(), counters()),
+        (option::of(quality()), option::of(quality())),
     )
         .prop_map(
-            |(stream, from_a, from_b, quality_a, quality_b)| StreamState {
-                stream,
-                from_a,
-                from_b,
-                quality_a,
-                quality_b,
+            |(stream, (learned_a, learned_b), (from_a, from_b), (quality_a, quality_b))| {
+                StreamState {
+                    stream,
+                    learned_a,
+                    learned_b,
+                    from_a,
+                    from_b,
+                    quality_a,
+                    quality_b,
+                }
             },
         )
 }

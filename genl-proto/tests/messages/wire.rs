@@ -5,12 +5,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use genl_proto::generated::{
-    bulk, config, counters, drops, endpoint, flush, quality, receiving, sending, session, stream,
-    totals,
+    bulk, config, counters, drops, endpoint, flush, learning, quality, receiving, sending, session,
+    stream, totals,
 };
 use genl_proto::{
-    Answer, Config, Counters, Endpoint, NewSession, Quality, Receiving, Sending, SessionState,
-    Stream, StreamState, Totals,
+    Answer, Config, Counters, Endpoint, Learned, Learning, NewSession, Quality, Receiving, Sending,
+    SessionState, Stream, StreamState, Totals,
 };
 
 /// One attribute: length and number, the value, zeros up to a multiple of four.
@@ -106,7 +106,21 @@ fn session_state(state: &SessionState) -> Vec<Vec<u8>> {
 }
 
 fn stream_state(state: &StreamState) -> Vec<u8> {
-    let mut inside = both_sides(&state.stream);
+    let with = |endpoint, found: Option<Learned>| {
+        let mut inside = side(endpoint);
+        if let Some(found) = found {
+            let port = found.remote.port().to_be_bytes();
+            inside.push(address(endpoint::LEARNED_ADDRESS, found.remote.ip()));
+            inside.push(attribute(endpoint::LEARNED_PORT, &port));
+            inside.extend(found.locked.then(|| attribute(endpoint::LOCKED, &[])));
+        }
+        inside
+    };
+    let mut inside = vec![
+        uint32(stream::KIND, state.stream.kind as u32),
+        nest(stream::A, &with(&state.stream.a, state.learned_a)),
+        nest(stream::B, &with(&state.stream.b, state.learned_b)),
+    ];
     inside.push(nest(stream::FROM_A, &counted(&state.from_a)));
     inside.push(nest(stream::FROM_B, &counted(&state.from_b)));
     for (id, quality) in [
@@ -141,6 +155,30 @@ fn side(side: &Endpoint) -> Vec<Vec<u8>> {
     }
     if side.receiving != Receiving::default() {
         attributes.push(nest(endpoint::RECEIVING, &received(&side.receiving)));
+    }
+    if side.learning != Learning::default() {
+        attributes.push(nest(endpoint::LEARNING, &learns(&side.learning)));
+    }
+    attributes
+}
+
+fn learns(asked: &Learning) -> Vec<Vec<u8>> {
+    let mut attributes = vec![uint32(learning::MODE, asked.mode as u32)];
+    if let Some(from) = asked.signalling {
+        attributes.push(address(learning::SIGNALLING_ADDRESS, from));
+    }
+    if let Some(packets) = asked.confirmations {
+        attributes.push(uint32(learning::CONFIRMATIONS, packets.into()));
+    }
+    if let Some(ms) = asked.window_ms {
+        attributes.push(uint32(learning::WINDOW_MS, ms));
+    }
+    if let Some(ms) = asked.silence_ms {
+        attributes.push(uint32(learning::SILENCE_MS, ms));
+    }
+    if let Some(roam) = asked.roam {
+        attributes.push(uint32(learning::ROAM_SILENCE_MS, roam.silence_ms));
+        attributes.push(uint32(learning::ROAM_SEQUENCES, roam.sequences.into()));
     }
     attributes
 }

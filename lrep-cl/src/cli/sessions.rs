@@ -2,8 +2,6 @@
 
 //! `lrep-cl sessions`: the session table.
 
-use std::net::SocketAddr;
-
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -13,7 +11,8 @@ use super::format;
 use crate::logging::CallId;
 use crate::tsl::kernel::Kernel;
 use crate::tsl::{
-    self, Counters, Endpoint, Quality, Receiving, Sending, SessionState, StreamKind, Tsl,
+    self, Counters, Endpoint, Learned, Learning, LearningMode, Quality, Receiving, Sending,
+    SessionState, StreamKind, Tsl,
 };
 
 /// List the sessions in the kernel
@@ -53,16 +52,15 @@ fn row(session: &SessionState) -> Vec<String> {
     let rtp = session
         .streams
         .iter()
-        .map(|state| state.stream)
-        .find(|stream| stream.kind == StreamKind::Rtp);
+        .find(|state| state.stream.kind == StreamKind::Rtp);
     let (packets, bytes) = tsl::sum(session);
     vec![
         session.id.to_string(),
         CallId(&session.label).to_string(),
-        rtp.map_or_else(String::new, |rtp| remote(rtp.a.remote)),
-        rtp.map_or_else(String::new, |rtp| rtp.a.local.to_string()),
-        rtp.map_or_else(String::new, |rtp| remote(rtp.b.remote)),
-        rtp.map_or_else(String::new, |rtp| rtp.b.local.to_string()),
+        rtp.map_or_else(String::new, |rtp| remote(&rtp.stream.a, rtp.learned_a)),
+        rtp.map_or_else(String::new, |rtp| rtp.stream.a.local.to_string()),
+        rtp.map_or_else(String::new, |rtp| remote(&rtp.stream.b, rtp.learned_b)),
+        rtp.map_or_else(String::new, |rtp| rtp.stream.b.local.to_string()),
         format::number(packets),
         format::bytes(bytes),
         format::duration(session.age_ms),
@@ -71,28 +69,40 @@ fn row(session: &SessionState) -> Vec<String> {
     ]
 }
 
-/// A party, or that it is on hold.
-pub fn remote(remote: Option<SocketAddr>) -> String {
-    remote.map_or_else(|| "on hold".to_owned(), |address| address.to_string())
+/// A party where packets to it go, or why they go nowhere.
+pub fn remote(endpoint: &Endpoint, learned: Option<Learned>) -> String {
+    match (endpoint.remote, endpoint.learning.mode, learned) {
+        (None, ..) => "on hold".to_owned(),
+        (Some(remote), LearningMode::Signalled, _) => remote.to_string(),
+        (Some(_), _, None) => "not heard yet".to_owned(),
+        (Some(_), _, Some(learned)) if learned.locked => format!("{} (learned)", learned.remote),
+        (Some(_), _, Some(learned)) => format!("{} (learning)", learned.remote),
+    }
 }
 
 /// A session as JSON: times in milliseconds, bytes of a Call-ID that are no UTF-8 replaced.
 pub fn to_json(session: &SessionState) -> Value {
-    let endpoint = |endpoint: &Endpoint, from: &Counters, quality: Option<Quality>| {
-        json!({
-            "local": endpoint.local,
-            "remote": endpoint.remote,
-            "sending": sending_to_json(&endpoint.sending),
-            "receiving": receiving_to_json(&endpoint.receiving),
-            "received": counters_to_json(from),
-            "quality": quality.map(quality_to_json),
-        })
-    };
+    let endpoint =
+        |endpoint: &Endpoint, learned: Option<Learned>, from, quality: Option<Quality>| {
+            json!({
+                "local": endpoint.local,
+                "remote": endpoint.remote,
+                "sending": sending_to_json(&endpoint.sending),
+                "receiving": receiving_to_json(&endpoint.receiving),
+                "learning": learning_to_json(&endpoint.learning),
+                "learned": learned.map(|learned| json!({
+                    "remote": learned.remote,
+                    "locked": learned.locked,
+                })),
+                "received": counters_to_json(from),
+                "quality": quality.map(quality_to_json),
+            })
+        };
     let streams = session.streams.iter().map(|state| {
         json!({
             "kind": state.stream.kind.name(),
-            "a": endpoint(&state.stream.a, &state.from_a, state.quality_a),
-            "b": endpoint(&state.stream.b, &state.from_b, state.quality_b),
+            "a": endpoint(&state.stream.a, state.learned_a, &state.from_a, state.quality_a),
+            "b": endpoint(&state.stream.b, state.learned_b, &state.from_b, state.quality_b),
         })
     });
     json!({
@@ -127,6 +137,18 @@ fn receiving_to_json(receiving: &Receiving) -> Value {
         "byte_rate": receiving.byte_rate,
         "burst_ms": receiving.burst_ms,
         "clock_rate": receiving.clock_rate,
+    })
+}
+
+fn learning_to_json(learning: &Learning) -> Value {
+    json!({
+        "mode": learning.mode.name(),
+        "signalling": learning.signalling,
+        "confirmations": learning.confirmations,
+        "window_ms": learning.window_ms,
+        "silence_ms": learning.silence_ms,
+        "roam_silence_ms": learning.roam.map(|roam| roam.silence_ms),
+        "roam_sequences": learning.roam.map(|roam| roam.sequences),
     })
 }
 

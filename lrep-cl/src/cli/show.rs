@@ -11,7 +11,7 @@ use super::format;
 use super::sessions::{remote, to_json};
 use crate::logging::CallId;
 use crate::tsl::kernel::Kernel;
-use crate::tsl::{Counters, Endpoint, Quality, SessionId, SessionState, Tsl};
+use crate::tsl::{Counters, Endpoint, Learned, Quality, SessionId, SessionState, Tsl};
 
 /// Show one session: every stream and direction, with what was forwarded and dropped
 #[derive(Args, Debug)]
@@ -45,16 +45,21 @@ impl Show {
     }
 }
 
+/// An endpoint, and the party it has learned.
+type Party<'a> = (&'a Endpoint, Option<Learned>);
+
 fn text(session: &SessionState) -> String {
     let rows = session.streams.iter().flat_map(|state| {
         let stream = &state.stream;
-        let row = |from: &Endpoint, to: &Endpoint, counters: &Counters, quality| {
+        let a = (&stream.a, state.learned_a);
+        let b = (&stream.b, state.learned_b);
+        let row = |from: Party<'_>, to: Party<'_>, counters: &Counters, quality| {
             vec![
                 stream.kind.name().to_owned(),
-                remote(from.remote),
-                from.local.to_string(),
-                to.local.to_string(),
-                remote(to.remote),
+                remote(from.0, from.1),
+                from.0.local.to_string(),
+                to.0.local.to_string(),
+                remote(to.0, to.1),
                 format::number(counters.packets),
                 format::bytes(counters.bytes),
                 lost(quality),
@@ -63,8 +68,8 @@ fn text(session: &SessionState) -> String {
             ]
         };
         [
-            row(&stream.a, &stream.b, &state.from_a, state.quality_a),
-            row(&stream.b, &stream.a, &state.from_b, state.quality_b),
+            row(a, b, &state.from_a, state.quality_a),
+            row(b, a, &state.from_b, state.quality_b),
         ]
     });
     let header = [

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use lrep_cl::addresses::Addresses;
-use lrep_cl::config::{Config, Listen, LogFormat, LogLevel};
+use lrep_cl::config::{Admission, Config, Listen, LogFormat, LogLevel};
 use lrep_cl::intent::Timeouts;
 use lrep_cl::server::Server;
 use lrep_cl::tsl::{
@@ -162,6 +162,8 @@ fn refused(errno: Errno) -> Error {
 fn state(id: SessionId, session: &NewSession) -> SessionState {
     let idle = |stream| StreamState {
         stream,
+        learned_a: None,
+        learned_b: None,
         from_a: Counters::default(),
         from_b: Counters::default(),
         quality_a: None,
@@ -318,6 +320,7 @@ pub fn config(listen: Vec<Listen>) -> Config {
         },
         owner: 7,
         log_level: LogLevel::Info,
+        admission: Admission::Signalled,
         log_format: LogFormat::Text,
     }
 }

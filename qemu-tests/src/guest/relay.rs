@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use genl_proto::generated::{
     Command, DropReason, EndReason, FAMILY_NAME, GROUP_EVENTS, StreamKind, bulk, config, counters,
-    drops, endpoint, flush, receiving, session, stream, totals,
+    drops, endpoint, flush, learning, receiving, session, stream, totals,
 };
 use nix::libc;
 
@@ -26,6 +26,15 @@ pub struct Endpoint {
     pub asked: Asked,
 }
 
+/// The party an endpoint has learned, as the kernel tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// Its address and port.
+    pub remote: SocketAddr,
+    /// Whether that is final.
+    pub locked: bool,
+}
+
 /// What is asked of an endpoint's packets: values by the number of their attribute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
@@ -33,6 +42,10 @@ pub struct Asked {
     pub sending: [Option<u32>; 4],
     /// Which are admitted, from attribute 1 on; payload types are apart.
     pub receiving: [Option<u32>; 6],
+    /// How the party is learned, from attribute 1 on; the signalling address is apart.
+    pub learning: [Option<u32>; 7],
+    /// Where signalling came from.
+    pub signalling: Option<IpAddr>,
     /// Which RTP payload types are admitted, as bits.
     pub payload_types: Option<u128>,
 }
@@ -50,6 +63,12 @@ impl Asked {
         self
     }
 
+    /// Asks for one more thing about learning the party.
+    pub fn learning(mut self, id: u16, value: u32) -> Self {
+        self.learning[usize::from(id) - 1] = Some(value);
+        self
+    }
+
     fn attributes(&self, mut to: Attributes) -> Attributes {
         if self.sending != Self::default().sending {
             to = to.nest(endpoint::SENDING, &numbers(&self.sending));
@@ -58,10 +77,17 @@ impl Asked {
         if let Some(types) = self.payload_types {
             received = received.bytes(receiving::PAYLOAD_TYPES, &types.to_le_bytes());
         }
-        if received.as_slice().is_empty() {
+        if !received.as_slice().is_empty() {
+            to = to.nest(endpoint::RECEIVING, &received);
+        }
+        let mut learned = numbers(&self.learning);
+        if let Some(address) = self.signalling {
+            learned = learned.bytes(learning::SIGNALLING_ADDRESS, &octets(address));
+        }
+        if learned.as_slice().is_empty() {
             to
         } else {
-            to.nest(endpoint::RECEIVING, &received)
+            to.nest(endpoint::LEARNING, &learned)
         }
     }
 }
@@ -99,7 +125,7 @@ pub struct Session {
     pub replace: bool,
 }
 
-/// What one direction has relayed.
+/// What one direction has relayed, and from whom.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Packets forwarded.
@@ -110,6 +136,8 @@ pub struct Counters {
     pub drops: Vec<(DropReason, u64)>,
     /// How well RTP arrived, by the number of the attribute; empty when there was none.
     pub quality: BTreeMap<u16, u64>,
+    /// The party that was learned.
+    pub learned: Option<Learned>,
 }
 
 /// A session as the kernel tells it.
@@ -214,8 +242,9 @@ impl Endpoint {
         self.asked.attributes(both)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self> {
+    fn parse(bytes: &[u8]) -> Result<(Self, Option<Learned>)> {
         let (mut local, mut remote) = ((None, None), (None, None));
+        let (mut learned, mut locked) = ((None, None), false);
         let mut asked = Asked::default();
         for (id, value) in parse(bytes)? {
             match id {
@@ -237,6 +266,18 @@ impl Endpoint {
                         }
                     }
                 }
+                endpoint::LEARNING => {
+                    for (id, value) in parse(value)? {
+                        if id == learning::SIGNALLING_ADDRESS {
+                            asked.signalling = Some(address(value)?);
+                        } else {
+                            asked = asked.learning(id, netlink::u32(value)?);
+                        }
+                    }
+                }
+                endpoint::LEARNED_ADDRESS => learned.0 = Some(address(value)?),
+                endpoint::LEARNED_PORT => learned.1 = Some(netlink::u16(value)?.to_be()),
+                endpoint::LOCKED => locked = true,
                 other => bail!("attribute {other} in an endpoint"),
             }
         }
@@ -245,11 +286,13 @@ impl Endpoint {
             (None, None) => Ok(None),
             half => Err(anyhow!("half an address: {half:?}")),
         };
-        Ok(Self {
+        let endpoint = Self {
             local: socket(local)?.context("no local address")?,
             remote: socket(remote)?,
             asked,
-        })
+        };
+        let learned = socket(learned)?.map(|remote| Learned { remote, locked });
+        Ok((endpoint, learned))
     }
 }
 
@@ -278,21 +321,24 @@ impl Stream {
                 other => bail!("attribute {other} in a stream"),
             }
         }
-        let with = |counters: Option<Counters>, quality| {
+        let with = |counters: Option<Counters>, quality, learned| {
             let counters = counters.context("a stream without counters")?;
             Ok::<_, anyhow::Error>(Counters {
                 quality,
+                learned,
                 ..counters
             })
         };
+        let (a, learned_a) = a.context("a stream without a")?;
+        let (b, learned_b) = b.context("a stream without b")?;
         Ok((
             Self {
                 kind: kind.context("a stream without a kind")?,
-                a: a.context("a stream without a")?,
-                b: b.context("a stream without b")?,
+                a,
+                b,
             },
-            with(from_a, quality_a)?,
-            with(from_b, quality_b)?,
+            with(from_a, quality_a, learned_a)?,
+            with(from_b, quality_b, learned_b)?,
         ))
     }
 }

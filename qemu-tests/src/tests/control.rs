@@ -460,7 +460,10 @@ fn half_a_message_is_refused(lab: &Lab) -> Result<()> {
 }
 
 fn sessions_that_cannot_work_are_refused(lab: &Lab) -> Result<()> {
-    let (_net, relay) = idle_relay(lab)?;
+    let (net, relay) = idle_relay(lab)?;
+    for family in Family::ALL {
+        net.relay.ip(&family.add_address(8, 1, "east"))?;
+    }
     relay.make(&session())?;
     let mut cases: Vec<(&str, Errno, Session)> = Vec::new();
     let mut case = |text, errno, path: Path, change: &dyn Fn(&mut Session)| {
@@ -484,6 +487,14 @@ fn sessions_that_cannot_work_are_refused(lab: &Lab) -> Result<()> {
         case("port of this relay", Errno::EINVAL, path, &|one| {
             one.streams[0].a.remote = Some(path.east);
         });
+        // Beyond the range, and of an address the relay does not receive on.
+        case("address of this host", Errno::EINVAL, path, &|one| {
+            one.streams[0].a.remote = Some(SocketAddr::new(path.east.ip(), 5000));
+        });
+        case("address of this host", Errno::EINVAL, path, &|one| {
+            let own = Family::of(path.east.ip()).address(8, 1);
+            one.streams[0].b.remote = Some(SocketAddr::new(own, 20_000));
+        });
         case("must differ", Errno::EINVAL, path, &|one| {
             one.streams[0].b = one.streams[0].a;
         });
@@ -499,6 +510,8 @@ fn sessions_that_cannot_work_are_refused(lab: &Lab) -> Result<()> {
         ("is unspecified", ipv4, "0.0.0.0"),
         ("is multicast", ipv4, "224.0.0.1"),
         ("is broadcast", ipv4, "255.255.255.255"),
+        ("is broadcast", ipv4, "10.1.0.255"),
+        ("is broadcast", ipv4, "10.2.0.255"),
         ("is loopback", ipv4, "127.0.0.1"),
         ("is unspecified", ipv6, "::"),
         ("is multicast", ipv6, "ff02::1"),

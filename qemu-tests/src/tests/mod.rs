@@ -8,6 +8,7 @@ mod datapath;
 mod expiry;
 mod fixture;
 mod forwarding;
+mod learning;
 mod lifecycle;
 mod path;
 mod policy;
@@ -80,6 +81,8 @@ pub const TESTS: &[&[Test]] = &[
     versions::ON_PATHS,
     policy::ON_PATHS,
     policy::TESTS,
+    learning::ON_PATHS,
+    learning::TESTS,
     quality::ON_PATHS,
     quality::TESTS,
     expiry::TESTS,

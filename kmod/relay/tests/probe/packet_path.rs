@@ -12,16 +12,18 @@ pub mod relay;
 use relay::{
     admission::{admit, direction, Carries, Refusal, Side},
     ipv4, ipv6,
-    payload::classify,
+    learning::{self, Heard, Rank, Source, State, Verdict},
+    payload::{classify, Class},
     policy::{Receiving, Sending},
     quality::{Clock, Reception, Tally},
     rate::Rate,
     remote::Remote,
     rewrite::Rewrite,
-    rtp,
+    rtcp, rtp,
     translate::{Checksum, Ipv4ToIpv6, Ipv6ToIpv4},
+    validate::{self, Endpoint, Invalid},
 };
-use core::sync::atomic::AtomicU64;
+use core::{net::SocketAddr, sync::atomic::AtomicU64};
 
 /// Looked at for every packet of the host.
 #[no_mangle]
@@ -42,12 +44,13 @@ pub fn decide(
     first_two: [u8; 2],
     carries: Carries,
     remote: Remote,
-) -> Result<(u16, bool, bool), Refusal> {
+) -> Result<(bool, u16, bool, bool), Refusal> {
     let arriving = ipv4::parse(headers);
     let length = arriving.payload_length()?;
     let class = classify(first_two, length);
-    admit(carries, remote, arriving.source, class)?;
+    admit(carries, class)?;
     Ok((
+        remote == arriving.source,
         arriving.destination.port(),
         arriving.hops_allow_forwarding(),
         arriving.dont_fragment,
@@ -61,12 +64,13 @@ pub fn decide_6(
     first_two: [u8; 2],
     carries: Carries,
     remote: Remote,
-) -> Result<(u16, bool, u16), Refusal> {
+) -> Result<(bool, u16, bool, u16), Refusal> {
     let arriving = ipv6::parse(headers);
     let length = arriving.payload_length()?;
     let class = classify(first_two, length);
-    admit(carries, remote, arriving.source, class)?;
+    admit(carries, class)?;
     Ok((
+        remote == arriving.source,
         arriving.destination.port(),
         arriving.hops_allow_forwarding(),
         arriving.udp_checksum,
@@ -151,6 +155,48 @@ pub fn measure(
     let packet = rtp::parse(header);
     let clock = signalled.unwrap_or(Clock::of_payload_type(packet.payload_type));
     tally.note(reception.receive(&packet, clock, arrival));
+}
+
+/// Asked about packets of others than the remote, where one is learned.
+#[no_mangle]
+pub fn rank(policy: &learning::Policy, source: ipv4::TransportAddress) -> Option<Rank> {
+    policy.rank(source.into())
+}
+
+/// Asked about IPv6 packets of others than the remote, where one is learned.
+#[no_mangle]
+pub fn rank_6(policy: &learning::Policy, source: ipv6::TransportAddress) -> Option<Rank> {
+    policy.rank(source.into())
+}
+
+/// Done to packets whose source may be learned.
+#[no_mangle]
+pub fn learn(
+    state: State,
+    policy: &learning::Policy,
+    source: Source,
+    class: Class,
+    start: &[u8; 8],
+    heard: Option<Heard>,
+    endpoint: &Endpoint,
+    opposite: SocketAddr,
+    now: u64,
+) -> (State, Verdict) {
+    let packet = learning::Packet {
+        source,
+        class,
+        ssrc: rtcp::ssrc(start),
+        sequence: 0,
+    };
+    let is_own = |source: Source| {
+        let party = Endpoint {
+            remote: Some(source.into()),
+            ..*endpoint
+        };
+        let is_elsewhere = |_: &Endpoint, _| Err(Invalid::ThisHost);
+        validate::remote(&party, opposite, is_elsewhere).is_err()
+    };
+    state.hear(policy, &packet, heard, is_own, now)
 }
 
 /// Proof that the test would see a way to panic.

@@ -79,6 +79,9 @@ fn nothing_that_runs_for_a_packet_can_panic() {
         "mark_6",
         "measure",
         "growth",
+        "rank",
+        "rank_6",
+        "learn",
     ] {
         let foreign = foreign_functions(&code, function);
         assert!(foreign.is_empty(), "{function} calls {foreign:#?}");

@@ -5,12 +5,12 @@
 use crate::reference;
 use relay::{
     admission::Side,
-    policy::{Receiving, Sending},
+    policy::{Learning, Receiving, Sending},
     validate::{self, unicast, Endpoint, Invalid},
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-const ALL: [Invalid; 10] = [
+const ALL: [Invalid; 12] = [
     Invalid::Unspecified,
     Invalid::Multicast,
     Invalid::Broadcast,
@@ -20,6 +20,8 @@ const ALL: [Invalid; 10] = [
     Invalid::OtherFamily,
     Invalid::NoPort,
     Invalid::RelayPort,
+    Invalid::ThisHost,
+    Invalid::Unlearnable,
     Invalid::SameRemote,
 ];
 
@@ -37,6 +39,7 @@ fn endpoint(local: SocketAddr, remote: Option<SocketAddr>) -> Endpoint {
         remote,
         sending: Sending::default(),
         receiving: Receiving::default(),
+        learning: Learning::default(),
     }
 }
 
@@ -48,10 +51,20 @@ fn other_local() -> SocketAddr {
     at([198, 51, 100, 1], 20_002)
 }
 
-/// A relay whose other ports are those of one more local address, from 20000 on.
+/// A relay whose other ports are those of one more local address, from 20000 on, on a host with a
+/// third address in a network whose last one is for broadcast.
 fn stream(a: &Endpoint, b: &Endpoint) -> Result<(), (Side, Invalid)> {
-    validate::stream(a, b, |remote| {
-        remote.ip() == Ipv4Addr::new(198, 51, 100, 2) && remote.port() >= 20_000
+    validate::stream(a, b, |endpoint, remote| {
+        assert_eq!(endpoint.remote, Some(remote));
+        if remote.ip() == Ipv4Addr::new(198, 51, 100, 2) && remote.port() >= 20_000 {
+            Err(Invalid::RelayPort)
+        } else if remote.ip() == Ipv4Addr::new(198, 51, 100, 3) {
+            Err(Invalid::ThisHost)
+        } else if remote.ip() == Ipv4Addr::new(198, 51, 100, 255) {
+            Err(Invalid::Broadcast)
+        } else {
+            Ok(())
+        }
     })
 }
 
@@ -221,4 +234,20 @@ fn an_ipv6_address_of_no_single_host_is_refused() {
         let parsed: Ipv6Addr = address.parse().unwrap();
         assert_eq!(unicast(parsed.into()), Ok(()), "{address}");
     }
+}
+
+#[test]
+fn what_the_host_knows_of_a_remote_is_the_last_word() {
+    let this_host = at([198, 51, 100, 3], 4_000);
+    assert_eq!(verdicts(this_host), refused_as(Invalid::ThisHost));
+    let broadcast = at([198, 51, 100, 255], 4_000);
+    assert_eq!(verdicts(broadcast), refused_as(Invalid::Broadcast));
+    // It is not asked about what nobody needs to know.
+    let is_elsewhere = |_: &Endpoint, remote| panic!("asked about {remote}");
+    for address in [[0; 4], [224, 0, 0, 1], [255; 4], [127, 0, 0, 1]] {
+        let party = endpoint(local(), Some(at(address, 4_000)));
+        assert!(validate::remote(&party, other_local(), is_elsewhere).is_err());
+    }
+    let held = endpoint(local(), None);
+    assert_eq!(validate::remote(&held, other_local(), is_elsewhere), Ok(()));
 }
