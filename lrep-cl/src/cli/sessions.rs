@@ -127,7 +127,7 @@ fn sending_to_json(sending: &Sending) -> Value {
 
 fn receiving_to_json(receiving: &Receiving) -> Value {
     let types = receiving.payload_types.map(|types| {
-        let allowed = (0..128_u8).filter(|number| types >> number & 1 == 1);
+        let allowed = (0..128_u8).filter(|number| (types >> number) & 1 == 1);
         allowed.collect::<Vec<_>>()
     });
     json!({

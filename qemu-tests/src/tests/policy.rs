@@ -74,7 +74,7 @@ fn dscp_and_hop_limit_are_set_and_ecn_is_kept(lab: &Lab, path: Path) -> Result<(
 fn only_the_payload_types_asked_for_pass(lab: &Lab) -> Result<()> {
     let path = Path::IPV4;
     let caller = Asked {
-        payload_types: Some(1 << 8 | 1 << 101),
+        payload_types: Some((1 << 8) | (1 << 101)),
         ..Asked::default()
     };
     let call = Call::with(lab, path, &session(path, caller, Asked::default()))?;
@@ -174,7 +174,7 @@ fn plain_udp_passes_where_it_was_asked_for(lab: &Lab) -> Result<()> {
 fn what_was_asked_is_told(lab: &Lab) -> Result<()> {
     let path = Path::IPV4;
     let caller = Asked {
-        payload_types: Some(1 << 127 | 1),
+        payload_types: Some((1 << 127) | 1),
         ..Asked::default()
             .receiving(receiving::SSRC, 0)
             .receiving(receiving::PACKET_RATE, 100)

@@ -161,7 +161,7 @@ pub fn completed6(packet: &[u8]) -> u16 {
 
 /// An IPv6 packet as its sender makes it, but for the flow label.
 pub fn packet6((source, destination): Flow6, hops: u8, class: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0x60 | class >> 4, class << 4, 0, 0];
+    let mut bytes = vec![0x60 | (class >> 4), class << 4, 0, 0];
     bytes.extend((8 + payload.len() as u16).to_be_bytes());
     bytes.extend([17, hops]);
     bytes.extend(source.ip().octets());
