@@ -14,6 +14,9 @@ const DOC_WIDTH: usize = 80;
 /// Widest array rustfmt leaves on one line (its `array_width`).
 const ARRAY_WIDTH: usize = 60;
 
+/// Widest fields of a struct literal rustfmt leaves on one line (its `struct_lit_width`).
+const STRUCT_WIDTH: usize = 18;
+
 const BANNER: &str = "\
 // SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR MIT)
 // Do not edit: generated from genl-proto/lreproxy.yaml by `make generate`.
@@ -448,6 +451,10 @@ impl Source {
             Value::Struct(path, fields) if fields.is_empty() => {
                 self.line(&format!("{name}: {path},"));
             }
+            Value::Struct(path, fields) if joined(&fields).len() <= STRUCT_WIDTH => {
+                let fields = joined(&fields);
+                self.line(&format!("{name}: {path} {{ {fields} }},"));
+            }
             Value::Struct(path, fields) => {
                 self.open(&format!("{name}: {path} {{"));
                 for (name, value) in fields {
@@ -457,6 +464,14 @@ impl Source {
             }
         }
     }
+}
+
+/// The fields of a struct literal, on one line.
+fn joined(fields: &[(&str, String)]) -> String {
+    let fields = fields
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}"));
+    fields.collect::<Vec<_>>().join(", ")
 }
 
 /// A number with its thousands apart, as Clippy asks of long literals.
