@@ -1,8 +1,8 @@
 # Verbs only: what each does is in scripts/ (see scripts/README.md). `make` alone lists them.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup setup-refresh modules userspace generate install load unload test demo bench \
-	lint deny ci guest-shell clean
+.PHONY: help setup setup-refresh modules userspace generate install load unload test demo \
+	bench bench-check lint deny ci guest-shell clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,8 +13,12 @@ test: ## set up, build, run every test (TEST=NAME: only the guest tests whose na
 demo: setup ## set up, build, and place a call through Kamailio and the relay
 	@scripts/guest-program demo
 
-bench: setup ## set up, build, and count the instructions a relayed packet costs
+bench: ## set up, build, and count the instructions a relayed packet costs
+	@scripts/setup bench
 	@scripts/guest-program bench
+
+bench-check: setup ## set up, build, and compare the module's instructions with those recorded
+	@scripts/guest-program bench-check
 
 setup: ## make the build root, the kernel and the test guest (later runs only check)
 	@scripts/setup

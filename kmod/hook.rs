@@ -57,6 +57,10 @@ use crate::{
         Table, //
     },
 };
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::Relaxed, //
+};
 
 /// What the path needs to know of a version of IP.
 pub(crate) trait Relayed: Version + Sized {
@@ -310,21 +314,37 @@ pub(crate) struct Leaving {
 pub(crate) fn decide<V: Relayed>(
     net: Net,
     table: &Table,
-    unowned: impl FnOnce(u64),
+    unowned: &AtomicU64,
+    packet: Packet<'_, V>,
+) -> Verdict
+where
+    Remote: PartialEq<V::TransportAddress>,
+{
+    // Everything that is not ours leaves here, after a few instructions.
+    let header = packet.header();
+    if !V::is_candidate(header) {
+        return packet.accept();
+    }
+    match V::ports(header, table) {
+        Some(ports) => receive(net, table, ports, unowned, packet),
+        None => packet.accept(),
+    }
+}
+
+/// What becomes of a packet to a local address. Not inlined, so that only packets that come here
+/// pay for saving registers.
+#[inline(never)]
+fn receive<V: Relayed>(
+    net: Net,
+    table: &Table,
+    ports: &Ports,
+    unowned: &AtomicU64,
     mut packet: Packet<'_, V>,
 ) -> Verdict
 where
     Remote: PartialEq<V::TransportAddress>,
 {
     let rcu = packet.rcu();
-    // Everything that is not ours leaves here, after a few instructions.
-    let header = packet.header();
-    if !V::is_candidate(header) {
-        return packet.accept();
-    }
-    let Some(ports) = V::ports(header, table) else {
-        return packet.accept();
-    };
     if !packet.is_for_this_host() {
         return packet.accept();
     }
@@ -336,7 +356,7 @@ where
         if !table.in_range(port) {
             return packet.accept();
         }
-        unowned(u64::from(packet.segments()));
+        unowned.fetch_add(packet.segments().into(), Relaxed);
         return packet.drop();
     };
     let (leg, flow) = match facing(leg, arriving.source, rcu) {

@@ -111,14 +111,7 @@ impl Relay {
     {
         let rcu: ReadSide<'_> = packet.rcu();
         match self.table.load(rcu) {
-            Some(table) => hook::decide(
-                self.net,
-                table,
-                |packets| {
-                    self.unowned.fetch_add(packets, Relaxed);
-                },
-                packet,
-            ),
+            Some(table) => hook::decide(self.net, table, &self.unowned, packet),
             None => packet.accept(),
         }
     }

@@ -44,6 +44,8 @@ enum Verb {
         #[arg(long, value_delimiter = ',', default_values_t = [1, 1_000, 10_000, 50_000])]
         sessions: Vec<usize>,
     },
+    /// Count what the module does, and fail when it is more than recorded.
+    BenchCheck,
     /// Take the runner's orders (the guest's first process starts this).
     #[command(hide = true)]
     Agent,
@@ -76,6 +78,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         } => host::run(&filters),
         Verb::Demo => demo::host::run(),
         Verb::Bench { sessions } => bench::host::run(&sessions),
+        Verb::BenchCheck => bench::host::check(),
         Verb::Agent => guest::agent::main().map(|()| ExitCode::SUCCESS),
     }
 }

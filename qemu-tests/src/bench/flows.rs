@@ -52,6 +52,15 @@ pub struct Ends {
     pub to: SocketAddr,
 }
 
+/// One stream of packets, before and behind the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// When its packets enter.
+    pub entering: Ends,
+    /// When they leave.
+    pub leaving: Ends,
+}
+
 /// Hardware addresses of the two devices a frame travels between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -59,6 +68,15 @@ pub struct Link {
     pub from: [u8; 6],
     /// Receiver.
     pub to: [u8; 6],
+}
+
+/// What else the IP header of a packet says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ip {
+    /// Time to live or hop limit.
+    pub ttl: u8,
+    /// Whether an IPv4 header says that routers may not fragment it.
+    pub dont_fragment: bool,
 }
 
 /// The port of a flow, by its number.
@@ -79,12 +97,13 @@ pub fn ports(flows: usize) -> Result<(u16, u16)> {
 pub fn frame(
     link: Link,
     ends: Ends,
-    ttl: u8,
+    ip: Ip,
     checksum: Checksum,
     payload: &[u8],
 ) -> Result<Vec<u8>> {
     let datagram = Build {
-        ttl,
+        ttl: ip.ttl,
+        dont_fragment: ip.dont_fragment,
         ..Build::new(ends.from, ends.to, payload)
     };
     let mut frame = datagram.frame(link.from, link.to)?;

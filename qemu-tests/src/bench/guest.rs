@@ -3,21 +3,31 @@
 //! The guest's part: sends the frames and counts.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 
-use super::flows::{Ends, Link, frame};
+use super::flows::{Ends, Flow, Ip, Link, frame};
+use super::idle::Idle;
 use super::network::Network;
-use super::paths::Path;
+use super::paths;
+use super::rtpengine::Rtpengine;
 use super::wire::{Observer, Sender};
 use super::{BATCH, Point, SYMBOLS, Samples, Window};
+use crate::guest::capture::Frame;
+use crate::guest::packet::Datagram;
 use crate::guest::rtp::{SIZE, rtp};
 use crate::protocol::SHARE;
 
 /// Fewest packets a figure is made of.
 const FEWEST_PACKETS: usize = 100 * BATCH;
+
+/// How long it takes until hosts have said which groups they belong to.
+const QUIET: Duration = Duration::from_millis(200);
 
 /// Time to live of a packet that enters the relay; one that leaves it has one less.
 const TTL: u8 = 64;
@@ -51,34 +61,62 @@ pub fn profile(point: Point, mut pause: impl FnMut(Option<Window>) -> Result<()>
 
 /// One point, ready to be counted at.
 struct SetUp {
+    // Ends before the network it runs in.
+    rtpengine: Option<Rtpengine>,
     network: Network,
     sender: Sender,
     traffic: Traffic,
+    /// What else the processor does, where a process relays.
+    idle: Option<Idle>,
 }
 
 impl SetUp {
     /// Builds the network, lets the first packets of all flows through and checks what arrives.
     fn new(point: Point) -> Result<Self> {
         let network = Network::new()?;
-        point.path.set_up(&network.relay, point.sessions)?;
-        let sender = Sender::new(&network.caller, "wire", point.checksum)?;
+        let paths::SetUp { flows, rtpengine } =
+            point.path.set_up(&network.relay, point.sessions)?;
+        sleep(QUIET);
+        let (family, _) = point.path.families();
+        let sender = Sender::new(&network.caller, "wire", family, point.checksum)?;
+        let traffic = Traffic {
+            point,
+            flows,
+            sent: 0,
+        };
         let mut set_up = Self {
+            // Each batch is waited for where a process may relay it.
+            idle: rtpengine.as_ref().map(|_| Idle::start()).transpose()?,
+            rtpengine,
             network,
             sender,
-            traffic: Traffic { point, sent: 0 },
+            traffic,
         };
-        // The first packets of a flow look routes up and allocate, and a flow table takes a flow
-        // on with its second packet.
-        set_up.relay(2 * point.sessions)?;
+        set_up.relay(point.path.first_packets() * point.sessions)?;
+        if let (Some(rtpengine), false) = (&set_up.rtpengine, point.path.is_process()) {
+            // What still arrives was relayed by the kernel module.
+            rtpengine.stop()?;
+            set_up.idle = None;
+        }
         set_up.compare()?;
         Ok(set_up)
+    }
+
+    /// Sends one batch and returns the instructions it took.
+    fn send_batch(&mut self) -> Result<u64> {
+        let batch = self.traffic.batch(&self.network)?;
+        let send = || self.sender.send(&batch);
+        match &self.idle {
+            None => send(),
+            Some(idle) => idle.busy(send),
+        }
     }
 
     /// Sends whole batches, at least this many packets.
     fn send(&mut self, packets: usize) -> Result<Sent> {
         let before = self.network.arrived()?;
         let batches = (0..packets.div_ceil(BATCH))
-            .map(|_| self.sender.send(&self.traffic.batch(&self.network)?))
+            .map(|_| self.send_batch())
             .collect::<Result<_>>()?;
         self.sent(batches, before)
     }
@@ -132,7 +170,7 @@ impl SetUp {
     /// Sends one batch and compares what arrives with what should, byte by byte.
     fn compare(&mut self) -> Result<()> {
         let observer = Observer::new(&self.network.callee, "wire")?;
-        self.sender.send(&self.traffic.batch(&self.network)?)?;
+        self.send_batch()?;
         let wanted = self.traffic.batch_at_callee(&self.network)?;
         let seen = observer.fetch()?;
         ensure!(
@@ -141,14 +179,25 @@ impl SetUp {
             seen.len(),
             wanted.len()
         );
+        let keeps_ip_header = self.traffic.point.path.keeps_ip_header();
         for (seen, wanted) in seen.iter().zip(&wanted) {
             ensure!(
-                seen == wanted,
+                seen == wanted || (!keeps_ip_header && datagram(seen) == datagram(wanted)),
                 "a packet was changed: {wanted:02x?} should have arrived, {seen:02x?} did"
             );
         }
         Ok(())
     }
+}
+
+/// What a UDP datagram says to its receiver: who sent it, to whom, and what.
+fn datagram(frame: &[u8]) -> Option<(SocketAddr, SocketAddr, Vec<u8>)> {
+    let datagram = Datagram::parse(&Frame {
+        at: SystemTime::UNIX_EPOCH,
+        bytes: frame.to_vec(),
+        partial: false,
+    })?;
+    Some((datagram.from, datagram.to, datagram.payload))
 }
 
 /// Leaves the addresses of the kernel's functions, those of modules included, where the host finds
@@ -165,6 +214,7 @@ fn write_symbols() -> Result<()> {
 /// The packets of all flows in turn.
 struct Traffic {
     point: Point,
+    flows: Vec<Flow>,
     /// Packets made so far.
     sent: usize,
 }
@@ -174,34 +224,39 @@ impl Traffic {
     fn batch(&mut self, network: &Network) -> Result<Vec<Vec<u8>>> {
         let packets = self.sent..self.sent + BATCH;
         self.sent = packets.end;
-        self.frames(packets, Path::entering, network.entry, TTL)
+        let ip = Ip {
+            ttl: TTL,
+            dont_fragment: false,
+        };
+        self.frames(packets, |flow| flow.entering, network.entry, ip)
     }
 
     /// What must have become of the batch before.
     fn batch_at_callee(&self, network: &Network) -> Result<Vec<Vec<u8>>> {
         let packets = self.sent.saturating_sub(BATCH)..self.sent;
-        self.frames(packets, Path::leaving, network.exit, TTL - 1)
+        let ip = Ip {
+            ttl: TTL - 1,
+            dont_fragment: self.point.path.leaves_unfragmentable(),
+        };
+        self.frames(packets, |flow| flow.leaving, network.exit, ip)
     }
 
     fn frames(
         &self,
         packets: Range<usize>,
-        ends: fn(Path, usize) -> Result<Ends>,
+        ends: fn(&Flow) -> Ends,
         link: Link,
-        ttl: u8,
+        ip: Ip,
     ) -> Result<Vec<Vec<u8>>> {
-        let Point {
-            path,
-            checksum,
-            sessions,
-        } = self.point;
         packets
             .map(|packet| {
-                let flow = packet % sessions;
+                let sessions = self.flows.len();
+                let number = packet % sessions;
+                let flow = self.flows.get(number).context("there is no such flow")?;
                 // Sequence numbers wrap around by design (RFC 3550, section 5.1).
-                let number = (packet / sessions) as u16;
-                let media = rtp(flow as u32, number, SIZE);
-                frame(link, ends(path, flow)?, ttl, checksum, &media)
+                let sequence = (packet / sessions) as u16;
+                let media = rtp(number as u32, sequence, SIZE);
+                frame(link, ends(flow), ip, self.point.checksum, &media)
             })
             .collect()
     }

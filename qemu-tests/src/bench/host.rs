@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
+use super::baseline::{self, Baseline};
+use super::chart;
 use super::flows::Checksum;
 use super::goals::{self, Goal};
 use super::paths::Path;
 use super::profile::{self, Counts, Profile, Symbols};
-use super::table::{self, Figure, cost, thousands};
-use super::{NAME, Point, SYMBOLS, Samples, Window};
+use super::table::{self, Figure, cost};
+use super::{NAME, Point, SYMBOLS, Samples, Window, describe};
 use crate::host::console::is_problem;
 use crate::host::follow::follow;
 use crate::host::image::Image;
@@ -42,43 +44,25 @@ pub fn run(sessions: &[usize]) -> Result<ExitCode> {
     let mut bench = Bench::boot(&image)?;
     let mut samples = Vec::new();
     let mut profiles = Vec::new();
-    for path in Path::ALL {
+    if image.rtpengine.is_none() {
+        println!("note: rtpengine is not counted, as it was not set up ('scripts/setup bench')");
+    }
+    let counted = |path: &Path| image.rtpengine.is_some() || !path.is_rtpengine();
+    for path in Path::ALL.into_iter().filter(counted) {
         for point in points(path, sessions) {
-            bench.announce(&describe(point));
-            let one = bench.count(point)?;
-            println!("{:.1}", cost(&one));
-            samples.push(one);
+            samples.push(bench.count(point)?);
         }
-        if !Path::PROFILED.contains(&path) {
-            continue;
+        if Path::PROFILED.contains(&path) {
+            profiles.push(bench.count_profile(path, &samples)?);
         }
-        let point = Point {
-            path,
-            checksum: Checksum::Full,
-            sessions: profile::SESSIONS,
-        };
-        bench.announce(&format!("profile of {}", describe(point)));
-        let profile = bench.profile(point)?;
-        let counted = match samples.iter().find(|one| one.point == point) {
-            Some(one) => cost(one),
-            None => cost(&bench.count(point)?),
-        };
-        println!("{:.1} of {counted:.1}", profile.instructions());
-        ensure!(
-            profile.adds_up_to(counted),
-            "the profile has not the instructions that were counted: all its batches were \
-             interrupted; start again"
-        );
-        profiles.push(profile);
     }
     let kernel = bench.stop()?;
     let figures = table::figures(&samples);
     let goals = goals::goals(&figures);
     println!("\n{}", table::render(&figures));
-    println!("instr: guest instructions per packet; ratio: as a multiple of ip_forward\n");
+    println!("instr: guest instructions per packet; ratio: as a multiple of plain forwarding\n");
     println!("{}", table::render_goals(&goals));
     println!("{}", table::render_profiles(&profiles));
-    let file = image.share.join("bench.json");
     let results = Results {
         kernel: &kernel,
         unit: "guest instructions per packet",
@@ -86,30 +70,74 @@ pub fn run(sessions: &[usize]) -> Result<ExitCode> {
         goals: &goals,
         profiles: &profiles,
     };
-    let json = serde_json::to_string_pretty(&results).context("cannot encode the figures")?;
-    fs::write(&file, json + "\n").with_context(|| format!("cannot write {}", file.display()))?;
-    println!("written to {}", file.display());
+    let json = serde_json::to_string_pretty(&results).context("cannot encode the figures")? + "\n";
+    write(&image.share.join("bench.json"), &json)?;
+    write(
+        &image.share.join("performance.svg"),
+        &chart::svg(&figures, &kernel),
+    )?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Counts what the module does at a few points, and fails when it has become more than recorded.
+pub fn check() -> Result<ExitCode> {
+    let baseline = Baseline::recorded()?;
+    let image = Image::prepare()?;
+    let mut bench = Bench::boot(&image)?;
+    let samples = checked()
+        .map(|point| bench.count(point))
+        .collect::<Result<Vec<_>>>()?;
+    let kernel = bench.stop()?;
+    let mut regressions = 0;
+    println!();
+    for figure in table::figures(&samples) {
+        let (text, is_too_much) = baseline.compare(&figure)?;
+        let verdict = if is_too_much { "TOO MUCH" } else { "good" };
+        println!("{text}, {verdict}");
+        regressions += usize::from(is_too_much);
+    }
+    if kernel != baseline.kernel {
+        println!(
+            "note: the figures were recorded with kernel {}, this is {kernel}",
+            baseline.kernel
+        );
+    }
+    if regressions == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "error: {regressions} figures are more than {:.0} % above the recorded ones: look into the \
+         profile that 'make bench' prints, and record its figures if the cost is meant \
+         (docs/performance.md)",
+        baseline::TOLERANCE * 100.0
+    );
+    Ok(ExitCode::FAILURE)
+}
+
+/// The points of a [`check`].
+pub fn checked() -> impl Iterator<Item = Point> {
+    Path::ALL
+        .into_iter()
+        .filter(|path| path.is_ours())
+        .flat_map(|path| points(path, &[1_000]))
+}
+
+fn write(file: &FilePath, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    println!("written to {}", file.display());
+    Ok(())
 }
 
 /// All points of a path.
 fn points(path: Path, sessions: &[usize]) -> impl Iterator<Item = Point> {
     Checksum::ALL.into_iter().flat_map(move |checksum| {
-        sessions.iter().map(move |&sessions| Point {
+        let sessions = sessions.iter().filter(move |sessions| path.takes(**sessions));
+        sessions.map(move |&sessions| Point {
             path,
             checksum,
             sessions,
         })
     })
-}
-
-fn describe(point: Point) -> String {
-    format!(
-        "{}, {} checksums, sessions: {}",
-        point.path.name(),
-        point.checksum.name(),
-        thousands(point.sessions)
-    )
 }
 
 /// A guest that counts.
@@ -152,8 +180,9 @@ impl Bench {
         let _ = stdout().flush();
     }
 
-    /// Has the guest count at one point.
+    /// Has the guest count at one point, and says what it counts.
     fn count(&mut self, point: Point) -> Result<Samples> {
+        self.announce(&describe(point));
         let mut samples = None;
         self.follow(&Order::Count(point), |_, report| {
             if let Report::Counted(counted) = report {
@@ -161,7 +190,31 @@ impl Bench {
             }
             Ok(())
         })?;
-        samples.context("the guest has sent no counts")
+        let samples = samples.context("the guest has sent no counts")?;
+        println!("{:.1}", cost(&samples));
+        Ok(samples)
+    }
+
+    /// Tells where the instructions of a path go.
+    fn count_profile(&mut self, path: Path, samples: &[Samples]) -> Result<Profile> {
+        let point = Point {
+            path,
+            checksum: Checksum::Full,
+            sessions: profile::SESSIONS,
+        };
+        let counted = match samples.iter().find(|one| one.point == point) {
+            Some(one) => cost(one),
+            None => cost(&self.count(point)?),
+        };
+        self.announce(&format!("profile of {}", describe(point)));
+        let profile = self.profile(point)?;
+        println!("{:.1} of {counted:.1}", profile.instructions());
+        ensure!(
+            profile.adds_up_to(counted),
+            "the profile has not the instructions that were counted: all its batches were \
+             interrupted; start again"
+        );
+        Ok(profile)
     }
 
     /// Logs what the guest's kernel does with packets at one point.

@@ -17,13 +17,17 @@
 //!
 //! [`Clock::Instructions`]: crate::host::vm::Clock::Instructions
 
+pub mod baseline;
+pub mod chart;
 pub mod flows;
 pub mod goals;
 pub mod guest;
 pub mod host;
+pub mod idle;
 pub mod network;
 pub mod paths;
 pub mod profile;
+pub mod rtpengine;
 pub mod table;
 pub mod wire;
 
@@ -50,6 +54,16 @@ pub struct Point {
     pub checksum: Checksum,
     /// Sessions that are set up, and flows the packets belong to.
     pub sessions: usize,
+}
+
+/// A point, for people.
+pub fn describe(point: Point) -> String {
+    format!(
+        "{}, {} checksums, sessions: {}",
+        point.path.name(),
+        point.checksum.name(),
+        table::thousands(point.sessions)
+    )
 }
 
 /// Packets whose instructions are logged for a profile.

@@ -3,6 +3,7 @@
 //! The network a point is counted in: the one of the tests, without captures, which would be paid
 //! for by the packets.
 
+use std::fs;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
@@ -11,7 +12,34 @@ use serde_json::Value;
 use super::flows::Link;
 use crate::guest::netns::Namespace;
 use crate::guest::raw::hardware_address;
-use crate::guest::topology::{CALLEE, CALLER, namespaces};
+use crate::guest::topology::{Family, namespaces};
+
+/// One end of a link, which has an address of each version of IP.
+#[derive(Clone, Copy)]
+pub struct Host {
+    network: u8,
+    host: u8,
+}
+
+impl Host {
+    const fn new(network: u8, host: u8) -> Self {
+        Self { network, host }
+    }
+
+    /// Its address.
+    pub const fn of(self, family: Family) -> IpAddr {
+        family.address(self.network, self.host)
+    }
+}
+
+/// Who sends.
+pub const CALLER: Host = Host::new(1, 2);
+/// The relay towards the caller.
+pub const WEST: Host = Host::new(1, 1);
+/// The relay towards the callee.
+pub const EAST: Host = Host::new(2, 1);
+/// Who receives.
+pub const CALLEE: Host = Host::new(2, 2);
 
 /// Three namespaces in a row. What arrives at the last one is counted and dropped.
 pub struct Network {
@@ -30,6 +58,10 @@ pub struct Network {
 impl Network {
     /// Builds the network.
     pub fn new() -> Result<Self> {
+        // Hosts say only once, and at once, which groups they belong to (RFC 9777 section 9.1):
+        // nothing but the packets of the benchmark arrives while they are counted.
+        let path = "/proc/sys/net/ipv6/mld_qrv";
+        fs::write(path, "1").with_context(|| format!("cannot write {path}"))?;
         let (caller, relay, callee) = namespaces()?;
         let entry = Link {
             from: hardware_address(&caller, "wire")?,
@@ -40,11 +72,11 @@ impl Network {
             to: hardware_address(&callee, "wire")?,
         };
         // Neither party answers questions: one only sends, the other drops all that arrives.
-        relay.ip(&[
-            neighbour(CALLER, entry.from, "west"),
-            neighbour(CALLEE, exit.to, "east"),
-        ]
-        .concat())?;
+        for family in Family::ALL {
+            let caller = neighbour(CALLER.of(family), entry.from, "west");
+            let callee = neighbour(CALLEE.of(family), exit.to, "east");
+            relay.ip(&(caller + &callee))?;
+        }
         add_sink(&callee, "wire")?;
         Ok(Self {
             caller,

@@ -2,115 +2,309 @@
 
 //! The ways through the relay that are compared.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use anyhow::Result;
 use genl_proto::generated::{BULK_MAX, StreamKind, TIMEOUT_MAX_MS};
 use serde::{Deserialize, Serialize};
 
-use super::flows::{Ends, port, ports};
+use super::flows::{Ends, Flow, port, ports};
+use super::rtpengine::Rtpengine;
+use super::network::{CALLEE, CALLER, EAST, Host, WEST};
 use crate::guest::netns::Namespace;
 use crate::guest::relay::{Asked, Endpoint, Relay, Session, Stream};
-use crate::guest::topology::{CALLEE, CALLER, EAST, WEST};
+use crate::guest::topology::Family;
 use crate::guest::{module, shell};
+
+/// Most calls rtpengine is measured with.
+const RTPENGINE_MOST: usize = 1_000;
 
 /// A way through the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Path {
-    /// The kernel routes the packets, and nothing else is there: what all others are compared with.
+    /// The kernel routes the packets, and nothing else is there: what the others are compared with.
     IpForward,
-    /// The module relays them.
+    /// The same for IPv6.
+    Ip6Forward,
+    /// The module relays them, and measures how well they arrive.
     Lreproxy,
+    /// The same without measuring: admission and counters only.
+    LreproxyCounters,
+    /// The module relays IPv6.
+    LreproxyIpv6,
+    /// The module makes IPv6 of IPv4.
+    LreproxyIpv4ToIpv6,
+    /// The module makes IPv4 of IPv6.
+    LreproxyIpv6ToIpv4,
     /// The kernel routes them past the module, which has sessions but none for them.
     IpForwardBeside,
+    /// The kernel routes them past a hook that is there already: an empty chain of an operator.
+    RawChain,
+    /// Past that hook and the module.
+    RawChainBeside,
     /// The kernel routes and tracks them.
     Conntrack,
     /// nftables translates their addresses, both source and destination.
     NftNat,
     /// The same for the first packets of a flow; the others take nftables' flow table.
     NftFlowtable,
+    /// rtpengine's kernel module relays them.
+    RtpengineKernel,
+    /// rtpengine's daemon does.
+    RtpengineUserspace,
 }
 
 impl Path {
     /// All of them, in the order in which they are counted.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 15] = [
         Self::IpForward,
         Self::Lreproxy,
+        Self::LreproxyCounters,
+        Self::Ip6Forward,
+        Self::LreproxyIpv6,
+        Self::LreproxyIpv4ToIpv6,
+        Self::LreproxyIpv6ToIpv4,
         Self::IpForwardBeside,
+        Self::RawChain,
+        Self::RawChainBeside,
         Self::Conntrack,
         Self::NftNat,
         Self::NftFlowtable,
+        Self::RtpengineKernel,
+        Self::RtpengineUserspace,
     ];
 
     /// Those whose instructions are told by function.
-    pub const PROFILED: [Self; 2] = [Self::IpForward, Self::Lreproxy];
+    pub const PROFILED: [Self; 5] = [
+        Self::IpForward,
+        Self::Lreproxy,
+        Self::LreproxyCounters,
+        Self::LreproxyIpv6,
+        Self::LreproxyIpv4ToIpv6,
+    ];
 
     /// As tables and messages call it.
     pub fn name(self) -> &'static str {
         match self {
             Self::IpForward => "ip_forward",
+            Self::Ip6Forward => "ip6_forward",
             Self::Lreproxy => "lreproxy",
+            Self::LreproxyCounters => "lreproxy, quality off",
+            Self::LreproxyIpv6 => "lreproxy, IPv6",
+            Self::LreproxyIpv4ToIpv6 => "lreproxy, IPv4 to IPv6",
+            Self::LreproxyIpv6ToIpv4 => "lreproxy, IPv6 to IPv4",
             Self::IpForwardBeside => "ip_forward beside lreproxy",
+            Self::RawChain => "ip_forward, raw chain",
+            Self::RawChainBeside => "raw chain beside lreproxy",
             Self::Conntrack => "ip_forward, conntrack",
             Self::NftNat => "nft DNAT and SNAT",
             Self::NftFlowtable => "nft NAT, flowtable",
+            Self::RtpengineKernel => "rtpengine, kernel",
+            Self::RtpengineUserspace => "rtpengine, userspace",
         }
     }
 
-    /// Sender and receiver of a flow's packets when they enter the relay.
-    pub fn entering(self, flow: usize) -> Result<Ends> {
-        let receiver = if self.translates() { WEST } else { CALLEE };
-        ends(CALLER, receiver, flow)
+    /// Whether the module relays the packets.
+    pub fn is_ours(self) -> bool {
+        self.has_sessions() && self.translates()
     }
 
-    /// The same when they leave it.
-    pub fn leaving(self, flow: usize) -> Result<Ends> {
-        let sender = if self.translates() { EAST } else { CALLER };
-        ends(sender, CALLEE, flow)
+    /// Whether rtpengine relays the packets, which is not in the guest's own image.
+    pub fn is_rtpengine(self) -> bool {
+        matches!(self, Self::RtpengineKernel | Self::RtpengineUserspace)
+    }
+
+    /// Whether a process relays the packets, some time after they were sent.
+    pub fn is_process(self) -> bool {
+        self == Self::RtpengineUserspace
+    }
+
+    /// Whether so many sessions are counted: rtpengine takes more time than all others to set ten
+    /// thousand up.
+    pub fn takes(self, sessions: usize) -> bool {
+        !self.is_rtpengine() || sessions <= RTPENGINE_MOST
+    }
+
+    /// The versions of IP packets arrive and leave with.
+    pub fn families(self) -> (Family, Family) {
+        match self {
+            Self::Ip6Forward | Self::LreproxyIpv6 => (Family::Ipv6, Family::Ipv6),
+            Self::LreproxyIpv4ToIpv6 => (Family::Ipv4, Family::Ipv6),
+            Self::LreproxyIpv6ToIpv4 => (Family::Ipv6, Family::Ipv4),
+            _ => (Family::Ipv4, Family::Ipv4),
+        }
+    }
+
+    /// Plain forwarding of packets that arrive as these do.
+    pub fn forwarding(self) -> Self {
+        match self.families().0 {
+            Family::Ipv4 => Self::IpForward,
+            Family::Ipv6 => Self::Ip6Forward,
+        }
+    }
+
+    /// Whether packets leave with the IP header they arrived with, but for addresses and one hop;
+    /// rtpengine makes a new one.
+    pub fn keeps_ip_header(self) -> bool {
+        !self.is_rtpengine()
+    }
+
+    /// Whether routers may not fragment what leaves, by its IPv4 header. Nothing that enters says
+    /// so, but IPv6 means it (RFC 7915 section 5.1).
+    pub fn leaves_unfragmentable(self) -> bool {
+        self == Self::LreproxyIpv6ToIpv4
+    }
+
+    /// Packets of a flow that go first, and are not counted: an endpoint measures its first packet
+    /// in another way than the others, and a flow table takes a flow on with its second one.
+    pub fn first_packets(self) -> usize {
+        match self {
+            // A relay in a process hands a flow to its kernel module with its first packet.
+            Self::NftFlowtable | Self::RtpengineKernel => 2,
+            _ => 1,
+        }
     }
 
     /// Whether both parties only see the relay's addresses.
     fn translates(self) -> bool {
-        match self {
-            Self::IpForward | Self::IpForwardBeside | Self::Conntrack => false,
-            Self::Lreproxy | Self::NftNat | Self::NftFlowtable => true,
-        }
+        !matches!(
+            self,
+            Self::IpForward
+                | Self::Ip6Forward
+                | Self::IpForwardBeside
+                | Self::RawChain
+                | Self::RawChainBeside
+                | Self::Conntrack
+        )
     }
 
-    /// Makes a namespace let this many flows through.
-    pub fn set_up(self, namespace: &Namespace, flows: usize) -> Result<()> {
-        match self {
-            Self::Lreproxy | Self::IpForwardBeside => {
-                module::ensure_loaded()?;
-                set_sessions_up(namespace, flows)?;
-            }
+    /// Whether the module has sessions; without, it is not loaded.
+    fn has_sessions(self) -> bool {
+        matches!(
+            self,
+            Self::Lreproxy
+                | Self::LreproxyCounters
+                | Self::LreproxyIpv6
+                | Self::LreproxyIpv4ToIpv6
+                | Self::LreproxyIpv6ToIpv4
+                | Self::IpForwardBeside
+                | Self::RawChainBeside
+        )
+    }
+
+    /// Makes a namespace let this many flows through, and tells which.
+    pub fn set_up(self, namespace: &Namespace, flows: usize) -> Result<SetUp> {
+        if self.has_sessions() {
+            module::ensure_loaded()?;
+            self.set_sessions_up(namespace, flows)?;
+        } else if module::is_loaded() {
             // Its hook is in every namespace.
-            _ if module::is_loaded() => module::unload()?,
-            _ => {}
+            module::unload()?;
+        }
+        if self.is_rtpengine() {
+            let rtpengine = Rtpengine::start(namespace, self == Self::RtpengineKernel)?;
+            return Ok(SetUp {
+                flows: rtpengine.calls(flows)?,
+                rtpengine: Some(rtpengine),
+            });
         }
         let rules = match self {
-            Self::Lreproxy => return Ok(()),
-            Self::IpForward | Self::IpForwardBeside => String::new(),
+            Self::RawChain | Self::RawChainBeside => RAW_CHAIN.to_owned(),
             Self::Conntrack => TRACK.to_owned(),
             Self::NftNat => nat(),
             Self::NftFlowtable => nat() + FLOWTABLE,
+            _ => String::new(),
         };
         if !rules.is_empty() {
             shell::run_with_input(namespace.command("nft").args(["-f", "-"]), &rules)?;
         }
-        namespace.set_sysctl("net/ipv4/ip_forward", "1")
+        if self.is_ours() {
+            // What gets through was relayed.
+            return self.flows(flows);
+        }
+        self.families().0.set_forwarding(namespace, true)?;
+        self.flows(flows)
+    }
+
+    fn flows(self, flows: usize) -> Result<SetUp> {
+        let (arriving, leaving) = self.families();
+        let (receiver, sender) = if self.translates() {
+            (WEST, EAST)
+        } else {
+            (CALLEE, CALLER)
+        };
+        let flow = |number| {
+            Ok(Flow {
+                entering: ends(arriving, CALLER, receiver, number)?,
+                leaving: ends(leaving, sender, CALLEE, number)?,
+            })
+        };
+        Ok(SetUp {
+            flows: (0..flows).map(flow).collect::<Result<_>>()?,
+            rtpengine: None,
+        })
+    }
+
+    fn set_sessions_up(self, namespace: &Namespace, flows: usize) -> Result<()> {
+        let (arriving, leaving) = self.families();
+        let relay = Relay::open(namespace)?;
+        relay.configure(ports(flows)?, &[WEST.of(arriving), EAST.of(leaving)])?;
+        relay.measure(self != Self::LreproxyCounters)?;
+        let sessions = (0..flows)
+            .map(|flow| self.session(flow))
+            .collect::<Result<Vec<_>>>()?;
+        for some in sessions.chunks(BULK_MAX as usize) {
+            relay.make_many(some)?;
+        }
+        Ok(())
+    }
+
+    fn session(self, flow: usize) -> Result<Session> {
+        let (arriving, leaving) = self.families();
+        let port = port(flow)?;
+        let endpoint = |family, local: Host, remote: Host| Endpoint {
+            local: SocketAddr::new(local.of(family), port),
+            remote: Some(SocketAddr::new(remote.of(family), port)),
+            asked: Asked::default(),
+        };
+        Ok(Session {
+            label: format!("flow {flow}").into_bytes(),
+            owner: 0,
+            timeout_ms: TIMEOUT_MAX_MS,
+            streams: vec![Stream {
+                kind: StreamKind::Rtp,
+                a: endpoint(arriving, WEST, CALLER),
+                b: endpoint(leaving, EAST, CALLEE),
+            }],
+            replace: false,
+        })
     }
 }
 
+/// A path that is ready.
+pub struct SetUp {
+    /// What gets through.
+    pub flows: Vec<Flow>,
+    /// Who lets it through, if that is a process.
+    pub rtpengine: Option<Rtpengine>,
+}
+
 /// Both ports of a flow are the same.
-fn ends(sender: IpAddr, receiver: IpAddr, flow: usize) -> Result<Ends> {
+fn ends(family: Family, sender: Host, receiver: Host, flow: usize) -> Result<Ends> {
     let port = port(flow)?;
     Ok(Ends {
-        from: SocketAddr::new(sender, port),
-        to: SocketAddr::new(receiver, port),
+        from: SocketAddr::new(sender.of(family), port),
+        to: SocketAddr::new(receiver.of(family), port),
     })
 }
+
+const RAW_CHAIN: &str = "table ip operator {
+    chain in {
+        type filter hook prerouting priority raw
+    }
+}
+";
 
 const TRACK: &str = "table ip track {
     chain forward {
@@ -122,15 +316,16 @@ const TRACK: &str = "table ip track {
 
 /// Ports stay as they are.
 fn nat() -> String {
+    let [callee, east, west] = [CALLEE, EAST, WEST].map(|host| host.of(Family::Ipv4));
     format!(
         "table ip relay {{
             chain in {{
                 type nat hook prerouting priority dstnat
-                ip daddr {WEST} meta l4proto udp dnat to {CALLEE}
+                ip daddr {west} meta l4proto udp dnat to {callee}
             }}
             chain out {{
                 type nat hook postrouting priority srcnat
-                oifname east meta l4proto udp snat to {EAST}
+                oifname east meta l4proto udp snat to {east}
             }}
         }}
         "
@@ -148,33 +343,3 @@ const FLOWTABLE: &str = "table ip fast {
     }
 }
 ";
-
-fn set_sessions_up(namespace: &Namespace, flows: usize) -> Result<()> {
-    let relay = Relay::open(namespace)?;
-    relay.configure(ports(flows)?, &[WEST, EAST])?;
-    let sessions = (0..flows).map(session).collect::<Result<Vec<_>>>()?;
-    for some in sessions.chunks(BULK_MAX as usize) {
-        relay.make_many(some)?;
-    }
-    Ok(())
-}
-
-fn session(flow: usize) -> Result<Session> {
-    let port = port(flow)?;
-    let endpoint = |local, remote| Endpoint {
-        local: SocketAddr::new(local, port),
-        remote: Some(SocketAddr::new(remote, port)),
-        asked: Asked::default(),
-    };
-    Ok(Session {
-        label: format!("flow {flow}").into_bytes(),
-        owner: 0,
-        timeout_ms: TIMEOUT_MAX_MS,
-        streams: vec![Stream {
-            kind: StreamKind::Rtp,
-            a: endpoint(WEST, CALLER),
-            b: endpoint(EAST, CALLEE),
-        }],
-        replace: false,
-    })
-}

@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::flows::Checksum;
 use super::goals::Goal;
@@ -14,16 +14,16 @@ use super::profile::Profile;
 use super::{BATCH, Point, Samples};
 
 /// What one packet costs at one point.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
     /// Where.
     #[serde(flatten)]
     pub point: Point,
     /// Guest instructions.
     pub instructions: f64,
-    /// Instructions as a multiple of those of plain forwarding with the same sessions and
-    /// checksums; none when that was not counted.
-    pub of_ip_forward: Option<f64>,
+    /// Instructions as a multiple of those of plain forwarding in the version of IP they arrive
+    /// with, with the same sessions and checksums; none when that was not counted.
+    pub of_forwarding: Option<f64>,
     /// How far apart the quartiles of the batches are, in instructions per packet.
     pub spread: f64,
     /// Packets that were counted.
@@ -39,14 +39,14 @@ pub fn figures(samples: &[Samples]) -> Vec<Figure> {
             let forwarding = samples.iter().find(|other| {
                 other.point
                     == Point {
-                        path: Path::IpForward,
+                        path: one.point.path.forwarding(),
                         ..one.point
                     }
             });
             Figure {
                 point: one.point,
                 instructions,
-                of_ip_forward: forwarding.map(|forwarding| instructions / cost(forwarding)),
+                of_forwarding: forwarding.map(|forwarding| instructions / cost(forwarding)),
                 spread: per_packet(quantile(&one.relayed, 3, 4) - quantile(&one.relayed, 1, 4)),
                 packets: one.relayed.len() * BATCH,
             }
@@ -113,7 +113,7 @@ pub fn render(figures: &[Figure]) -> String {
             let found = figures.iter().find(|one| one.point == point);
             let instructions = found.map(|one| format!("{:.1}", one.instructions));
             let ratio = found
-                .and_then(|one| one.of_ip_forward)
+                .and_then(|one| one.of_forwarding)
                 .map(|ratio| format!("{ratio:.3}"));
             push(
                 &mut text,
@@ -131,7 +131,7 @@ pub fn render(figures: &[Figure]) -> String {
 
 /// The goals for people, a line for each.
 pub fn render_goals(goals: &[Goal]) -> String {
-    let mut text = format!("{:<42}{:>8}{:>9}\n", "goal", "at most", "worst");
+    let mut text = format!("{:<48}{:>8}{:>9}\n", "goal", "at most", "worst");
     for goal in goals {
         let worst = goal.worst.map(|worst| format!("{worst:.3}"));
         let verdict = match goal.is_reached() {
@@ -142,7 +142,7 @@ pub fn render_goals(goals: &[Goal]) -> String {
         push(
             &mut text,
             format_args!(
-                "{:<42}{:>8}{:>9}  {verdict}\n",
+                "{:<48}{:>8}{:>9}  {verdict}\n",
                 goal.what,
                 goal.at_most,
                 worst.unwrap_or_default()
@@ -174,20 +174,20 @@ pub fn render_profiles(profiles: &[Profile]) -> String {
     });
     let mut text = String::new();
     for profile in profiles {
-        push(&mut text, format_args!("{:>12}", profile.point.path.name()));
+        push(&mut text, format_args!("{:>24}", profile.point.path.name()));
     }
     text.push_str("  function\n");
     for function in functions {
         for profile in profiles {
             match count(profile, function) {
-                0.0 => push(&mut text, format_args!("{:>12}", "")),
-                some => push(&mut text, format_args!("{some:>12.2}")),
+                0.0 => push(&mut text, format_args!("{:>24}", "")),
+                some => push(&mut text, format_args!("{some:>24.2}")),
             }
         }
         push(&mut text, format_args!("  {function}\n"));
     }
     for profile in profiles {
-        push(&mut text, format_args!("{:>12.2}", profile.instructions()));
+        push(&mut text, format_args!("{:>24.2}", profile.instructions()));
     }
     text.push_str("  sum\n");
     text
@@ -240,9 +240,9 @@ mod tests {
             samples(Path::Lreproxy, vec![3500 * batch; 3], vec![2000 * batch; 3]),
         ]);
         assert_eq!(found[0].instructions, 3000.0);
-        assert_eq!(found[0].of_ip_forward, Some(1.0));
+        assert_eq!(found[0].of_forwarding, Some(1.0));
         assert_eq!(found[1].instructions, 1500.0);
-        assert_eq!(found[1].of_ip_forward, Some(0.5));
+        assert_eq!(found[1].of_forwarding, Some(0.5));
         assert_eq!(found[1].packets, 3 * BATCH);
     }
 

@@ -20,22 +20,12 @@ use crate::guest::topology::Family;
 
 /// Before each frame on a socket with PACKET_VNET_HDR (struct virtio_net_hdr of
 /// linux/virtio_net.h): the checksum is to be completed from the UDP header on.
-const PARTIAL_CHECKSUM: [u8; 10] = {
-    let start = (udp_checksum_at(Family::Ipv4) - UDP_CHECKSUM_IN_HEADER) as u8;
+const fn partial_checksum(family: Family) -> [u8; 10] {
+    let start = (udp_checksum_at(family) - UDP_CHECKSUM_IN_HEADER) as u8;
     let offset = UDP_CHECKSUM_IN_HEADER as u8;
-    [
-        VIRTIO_NET_HDR_F_NEEDS_CSUM,
-        0,
-        0,
-        0,
-        0,
-        0,
-        start,
-        0,
-        offset,
-        0,
-    ]
-};
+    let flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+    [flags, 0, 0, 0, 0, 0, start, 0, offset, 0]
+}
 const VIRTIO_NET_HDR_F_NEEDS_CSUM: u8 = 1;
 const UDP_CHECKSUM_IN_HEADER: usize = 6;
 
@@ -45,30 +35,36 @@ const UDP_CHECKSUM_IN_HEADER: usize = 6;
 /// the same for every frame.
 pub struct Sender {
     socket: OwnedFd,
-    checksum: Checksum,
+    /// What stands before each frame.
+    prefix: Vec<u8>,
 }
 
 impl Sender {
     /// Sends through a device of a namespace.
-    pub fn new(namespace: &Namespace, device: &str, checksum: Checksum) -> Result<Self> {
+    pub fn new(
+        namespace: &Namespace,
+        device: &str,
+        family: Family,
+        checksum: Checksum,
+    ) -> Result<Self> {
         let socket = packet_socket(namespace, device, 0)?;
         set_option(&socket, libc::PACKET_QDISC_BYPASS)?;
-        if checksum == Checksum::Partial {
-            set_option(&socket, libc::PACKET_VNET_HDR)?;
-        }
-        Ok(Self { socket, checksum })
+        let prefix = match checksum {
+            Checksum::Full => Vec::new(),
+            Checksum::Partial => {
+                set_option(&socket, libc::PACKET_VNET_HDR)?;
+                partial_checksum(family).to_vec()
+            }
+        };
+        Ok(Self { socket, prefix })
     }
 
     /// Sends frames in one system call and returns the instructions it took, all that the kernel
     /// did with the frames included.
     pub fn send(&self, frames: &[Vec<u8>]) -> Result<u64> {
-        let prefix: &[u8] = match self.checksum {
-            Checksum::Full => &[],
-            Checksum::Partial => &PARTIAL_CHECKSUM,
-        };
         let mut buffers: Vec<_> = frames
             .iter()
-            .map(|frame| [prefix, frame.as_slice()].concat())
+            .map(|frame| [self.prefix.as_slice(), frame].concat())
             .collect();
         let mut parts: Vec<_> = buffers
             .iter_mut()

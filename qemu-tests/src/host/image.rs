@@ -18,6 +18,8 @@ pub struct Image {
     pub initramfs: PathBuf,
     /// Read-only root file system.
     pub root: PathBuf,
+    /// Read-only root file system of what the benchmark compares with, if it was set up.
+    pub rtpengine: Option<PathBuf>,
     /// Directory shared with the guest: the tree's build/.
     pub share: PathBuf,
     /// The guest's first process, by its path in the guest.
@@ -33,6 +35,7 @@ impl Image {
             kernel: cache.join("kernel/vmlinuz"),
             initramfs: cache.join("guest/initramfs.cpio.gz"),
             root: cache.join("guest/root.squashfs"),
+            rtpengine: Some(cache.join("guest/rtpengine.squashfs")).filter(|file| file.is_file()),
             share: build_directory()?,
             init: format!("{SHARE}/{WORK}/bin/qemu-tests"),
         };

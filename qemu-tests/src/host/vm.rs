@@ -193,6 +193,7 @@ fn command(image: &Image, clock: Clock, port: &Path, monitor: &Path) -> Command 
             "file={},if=virtio,format=raw,readonly=on",
             image.root.display()
         ))
+        .args(second_disk(image, clock))
         .arg("-virtfs")
         .arg(format!(
             "local,path={},mount_tag=host,security_model=none,multidevs=remap",
@@ -215,6 +216,17 @@ fn command(image: &Image, clock: Clock, port: &Path, monitor: &Path) -> Command 
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     qemu
+}
+
+/// What only the benchmark needs.
+fn second_disk(image: &Image, clock: Clock) -> Vec<String> {
+    match &image.rtpengine {
+        Some(file) if clock == Clock::Instructions => vec![
+            "-drive".to_owned(),
+            format!("file={},if=virtio,format=raw,readonly=on", file.display()),
+        ],
+        _ => Vec::new(),
+    }
 }
 
 /// A socket QEMU connects to while it starts. Its file goes when this is dropped, connections stay.
