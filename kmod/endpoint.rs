@@ -130,7 +130,19 @@ impl Leg {
     /// Measures an RTP packet that was admitted. `clock` is the signalled one.
     #[inline(always)]
     pub(crate) fn measure(&self, packet: &rtp::Header, clock: Option<Clock>) {
-        let clock = clock.unwrap_or(Clock::of_payload_type(packet.payload_type));
+        let clock = clock_of(packet, clock);
+        let now = time::nanoseconds();
+        // What `measure_further` does, without making a value to tell that nothing is to be counted.
+        if !self.reception.receive_next(packet, clock, now) {
+            let received = self.reception.receive_other(packet, clock, now);
+            self.tally.note(received);
+        }
+    }
+
+    /// Measures one of the packets that arrived with the one [`measure`](Self::measure) was called
+    /// for.
+    pub(crate) fn measure_further(&self, packet: &rtp::Header, clock: Option<Clock>) {
+        let clock = clock_of(packet, clock);
         let received = self.reception.receive(packet, clock, time::nanoseconds());
         self.tally.note(received);
     }
@@ -162,6 +174,11 @@ impl Leg {
     }
 }
 
+#[inline(always)]
+fn clock_of(packet: &rtp::Header, signalled: Option<Clock>) -> Clock {
+    signalled.unwrap_or_else(|| Clock::of_payload_type(packet.payload_type))
+}
+
 /// What is done with the packets that arrive at an endpoint. Immutable: a change of signalling, or of
 /// what was learned, publishes a new one.
 pub(crate) struct Flow {
@@ -186,6 +203,8 @@ pub(crate) struct Forward {
     pub(crate) rewrite: Rewrite,
     /// How they are sent.
     pub(crate) sending: Sending,
+    /// By how many bytes packets become longer.
+    pub(crate) growth: i32,
     from: SocketAddr,
     to: SocketAddr,
     route: RcuSlot<Route>,
@@ -202,8 +221,10 @@ impl Forward {
         sending: Sending,
         flags: Flags,
     ) -> Result<Self, AllocError> {
+        let rewrite = Rewrite::new((remote, local), (from, to)).ok_or(AllocError)?;
         let forward = Self {
-            rewrite: Rewrite::new((remote, local), (from, to)).ok_or(AllocError)?,
+            growth: rewrite.growth(),
+            rewrite,
             sending,
             from,
             to,

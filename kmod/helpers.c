@@ -17,6 +17,7 @@
 struct dst_entry *lrep_dst_check(struct dst_entry *dst, u32 cookie) { return dst_check(dst, cookie); }
 u32 lrep_dst_mtu(const struct dst_entry *dst) { return dst_mtu(dst); }
 int lrep_dst_output(struct net *net, struct sk_buff *skb) { return dst_output(net, NULL, skb); }
+struct neighbour *lrep_ip_neigh_gw4(struct net_device *dev, __be32 daddr) { return ip_neigh_gw4(dev, daddr); }
 struct neighbour *lrep_ip_neigh_for_gw(struct rtable *rt, struct sk_buff *skb, bool *is_v6gw) { return ip_neigh_for_gw(rt, skb, is_v6gw); }
 
 struct neighbour *lrep_ip6_neigh(const struct rt6_info *rt, const struct sk_buff *skb) { return ip_neigh_gw6(rt->dst.dev, rt6_nexthop(rt, &ipv6_hdr(skb)->daddr)); }

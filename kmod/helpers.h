@@ -17,6 +17,7 @@
 struct dst_entry *lrep_dst_check(struct dst_entry *dst, u32 cookie);
 u32 lrep_dst_mtu(const struct dst_entry *dst);
 int lrep_dst_output(struct net *net, struct sk_buff *skb);
+struct neighbour *lrep_ip_neigh_gw4(struct net_device *dev, __be32 daddr);
 struct neighbour *lrep_ip_neigh_for_gw(struct rtable *rt, struct sk_buff *skb, bool *is_v6gw);
 
 /* include/net/ndisc.h, include/net/ip6_fib.h, include/linux/ipv6.h */

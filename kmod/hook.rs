@@ -90,8 +90,8 @@ pub(crate) trait Relayed: Version + Sized {
     /// The first two bytes of the payload.
     fn payload(start: &Self::Start) -> [u8; 2];
 
-    /// The RTP header.
-    fn rtp(start: &Self::Rtp) -> rtp::Header;
+    /// The RTP header and its first two bytes.
+    fn rtp(start: &Self::Rtp) -> (rtp::Header, [u8; 2]);
 
     /// Rewriting without a change of the version.
     type InPlace;
@@ -152,8 +152,9 @@ impl Relayed for Ipv4 {
     }
 
     #[inline(always)]
-    fn rtp(start: &Self::Rtp) -> rtp::Header {
-        rtp::parse(rtp::at_end_of(start))
+    fn rtp(start: &Self::Rtp) -> (rtp::Header, [u8; 2]) {
+        let header = rtp::at_end_of(start);
+        (rtp::parse(header), [header[0], header[1]])
     }
 
     #[inline(always)]
@@ -242,8 +243,9 @@ impl Relayed for Ipv6 {
     }
 
     #[inline(always)]
-    fn rtp(start: &Self::Rtp) -> rtp::Header {
-        rtp::parse(rtp::at_end_of(start))
+    fn rtp(start: &Self::Rtp) -> (rtp::Header, [u8; 2]) {
+        let header = rtp::at_end_of(start);
+        (rtp::parse(header), [header[0], header[1]])
     }
 
     #[inline(always)]
@@ -444,25 +446,27 @@ fn relay<V: Relayed>(
     let segments = u64::from(packet.segments());
     let refuse = |reason| leg.counters().drops().count(reason, segments);
 
-    let length = arriving.payload_length();
-    let class = match (length, packet.linear::<V::Start>()) {
-        (Ok(length), Some(start)) => payload::classify(V::payload(start), length),
-        _ => payload::Class::Other,
+    // Nothing is as short as a payload of wrong length counts.
+    let length = arriving.payload_length().unwrap_or_default();
+    // One look serves both, unless the payload is shorter than an RTP header.
+    let (rtp, first_two) = match packet.linear::<V::Rtp>().map(V::rtp) {
+        Some((rtp, first_two)) => (Some(rtp), Some(first_two)),
+        None => (None, packet.linear::<V::Start>().map(V::payload)),
+    };
+    let class = match first_two {
+        Some(first_two) => payload::classify(first_two, length),
+        None => payload::Class::Other,
     };
     if let Err(refusal) = admission::admit(flow.carries, class) {
         refuse(refusal.into());
         return packet.drop();
     }
-    let partial = packet.checksum_is_partial();
-    if !V::CHECKSUM_IS_OPTIONAL && arriving.udp_checksum == 0 && !partial {
+    if !V::CHECKSUM_IS_OPTIONAL && arriving.udp_checksum == 0 && !packet.checksum_is_partial() {
         refuse(DropReason::Malformed);
         return packet.drop();
     }
-    let length = u64::from(length.unwrap_or_default());
-    let rtp = match class {
-        payload::Class::Rtp => packet.linear::<V::Rtp>().map(V::rtp),
-        _ => None,
-    };
+    let length = u64::from(length);
+    let rtp = rtp.filter(|_| class == payload::Class::Rtp);
     if let Some(gate) = &flow.gate {
         if let Err(reason) = gate.pass(rtp, segments, length) {
             refuse(reason);
@@ -489,8 +493,9 @@ fn relay<V: Relayed>(
         return packet.drop();
     };
     // A change of the version makes the header longer or shorter.
-    let growth = forward.rewrite.growth();
-    if !route.fits(packet.len().saturating_add_signed(growth))
+    let growth = forward.growth;
+    // Both versions' headers are longer than what a change takes away.
+    if !route.fits(packet.len().wrapping_add_signed(growth))
         && packet.len() > V::LEAST_MTU
         && segments == 1
         && arriving.dont_fragment
@@ -501,10 +506,15 @@ fn relay<V: Relayed>(
         return V::reject(packet, IcmpError::TooBig { mtu });
     }
     let sending = &forward.sending;
-    let leaving = Leaving {
-        traffic_class: sending.traffic_class(arriving.traffic_class),
-        hops: sending.hops.unwrap_or(arriving.hops.wrapping_sub(1)),
+    let mut leaving = Leaving {
+        traffic_class: arriving.traffic_class,
+        hops: arriving.hops.wrapping_sub(1),
     };
+    let changes_headers = sending.changes_headers();
+    if changes_headers {
+        leaving.traffic_class = sending.traffic_class(leaving.traffic_class);
+        leaving.hops = sending.hops.unwrap_or(leaving.hops);
+    }
     let Some(rewrite) = V::in_place(&forward.rewrite) else {
         return match V::translate(packet, forward, route, leaving) {
             Ok(verdict) => {
@@ -517,12 +527,13 @@ fn relay<V: Relayed>(
             }
         };
     };
+    let partial = packet.checksum_is_partial();
     let Some(headers) = packet.writable::<V::Headers>() else {
         refuse(DropReason::NoMemory);
         return packet.drop();
     };
     V::apply(rewrite, headers, partial);
-    if sending.changes_headers() {
+    if changes_headers {
         V::mark(headers, leaving.traffic_class, leaving.hops);
     }
     leg.counters().count(segments, length);
@@ -536,7 +547,7 @@ fn measure_segments<V: Relayed>(leg: &Leg, flow: &Flow, packet: &Packet<'_, V>) 
     for number in 1..packet.segments() {
         let header = packet.segment::<{ rtp::HEADER }>(size_of::<V::Headers>(), number);
         if let Some(header) = header {
-            leg.measure(&rtp::parse(&header), flow.clock);
+            leg.measure_further(&rtp::parse(&header), flow.clock);
         }
     }
 }

@@ -33,8 +33,8 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// - `dst` is the `dst` of a `struct rtable` (when `to` is IPv4) or of a `struct rt6_info` (when it
-///   is IPv6), and this value owns one reference of it.
+/// - `dst` is the `dst` of a `struct rt6_info` when `next_hop` is [`NextHop::Ipv6`], else of a
+///   `struct rtable`, and this value owns one reference of it.
 pub(crate) struct Route {
     dst: NonNull<bindings::dst_entry>,
     /// What `dst_check()` compares with in IPv6.
@@ -42,7 +42,18 @@ pub(crate) struct Route {
     /// The size of packets that fit for as long as the route [is current](Self::is_current).
     fits: u32,
     direct: bool,
-    ipv6: bool,
+    next_hop: NextHop,
+}
+
+/// Whose link-layer address packets are sent to. It changes only with the route.
+#[derive(Clone, Copy)]
+enum NextHop {
+    /// This address, as it lies in memory.
+    Ipv4(u32),
+    /// The IPv6 gateway of an IPv4 route (RFC 8950).
+    Ipv6OfIpv4,
+    /// What the IPv6 route says.
+    Ipv6,
 }
 
 // SAFETY: A `dst_entry` is made to be shared between CPUs.
@@ -101,8 +112,17 @@ impl Route {
         .map_err(|_| NoRoute::Unreachable)?;
         // SAFETY: The look-up returned a valid route.
         let kind = u32::from(unsafe { (*rtable).rt_type });
+        // SAFETY: The look-up returned a valid route, whose gateway is of the family it says.
+        let next_hop = unsafe {
+            match u32::from((*rtable).rt_gw_family) {
+                bindings::AF_INET => NextHop::Ipv4((*rtable).__bindgen_anon_1.rt_gw4),
+                bindings::AF_INET6 => NextHop::Ipv6OfIpv4,
+                _ => NextHop::Ipv4(flow.daddr),
+            }
+        };
+        let is_unicast = kind == bindings::RTN_UNICAST;
         // SAFETY: The reference the look-up took for us moves into the value.
-        let route = unsafe { Self::new(&raw mut (*rtable).dst, kind == bindings::RTN_UNICAST) };
+        let route = unsafe { Self::new(&raw mut (*rtable).dst, is_unicast, next_hop) };
         match kind {
             bindings::RTN_UNICAST => Ok(route),
             bindings::RTN_LOCAL if to.ip().is_loopback() => Ok(route),
@@ -141,9 +161,7 @@ impl Route {
         let flags = unsafe { (*dst.cast::<bindings::rt6_info>()).rt6i_flags };
         let to_here = flags & (bindings::RTF_LOCAL | bindings::RTF_ANYCAST) != 0;
         // SAFETY: The reference the look-up took for us moves into the value.
-        let mut route = unsafe { Self::new(dst, !to_here) };
-        // INVARIANT: The destination is IPv6.
-        route.ipv6 = true;
+        let mut route = unsafe { Self::new(dst, !to_here, NextHop::Ipv6) };
         // In IPv6 a route stays current when the MTU of its device changes.
         route.fits = route.fits.min(ipv6::LEAST_MTU);
         // SAFETY: As above.
@@ -156,9 +174,13 @@ impl Route {
 
     /// # Safety
     ///
-    /// `dst` must be the `dst` of a valid `struct rtable` or `struct rt6_info`, and the caller must
-    /// own a reference, which moves here.
-    unsafe fn new(dst: *mut bindings::dst_entry, is_unicast: bool) -> Self {
+    /// `dst` must be the `dst` of a valid `struct rt6_info` when `next_hop` is [`NextHop::Ipv6`],
+    /// else of a valid `struct rtable`, and the caller must own a reference, which moves here.
+    unsafe fn new(
+        dst: *mut bindings::dst_entry,
+        is_unicast: bool,
+        next_hop: NextHop,
+    ) -> Self {
         // SAFETY: By the safety requirement.
         let (entry, fits) = unsafe { (&*dst, bindings::lrep_dst_mtu(dst)) };
         // INVARIANT: By the safety requirement.
@@ -168,7 +190,7 @@ impl Route {
             fits,
             // Everything else (IPsec, tunnels, loopback) goes the long way.
             direct: is_unicast && entry.xfrm.is_null() && entry.lwtstate.is_null(),
-            ipv6: false,
+            next_hop,
         }
     }
 
@@ -230,20 +252,22 @@ impl Route {
         if raw.is_null() {
             return;
         }
-        let mut over_ipv6 = false;
         // SAFETY: By the type invariants `dst` is part of the struct asked for, the RCU lock is
         // held, and the packet is given away exactly once.
         unsafe {
-            let neighbour = if self.ipv6 {
-                bindings::lrep_ip6_neigh(self.dst.as_ptr().cast(), raw)
-            } else {
-                bindings::lrep_ip_neigh_for_gw(self.dst.as_ptr().cast(), raw, &mut over_ipv6)
-            };
-            match from_err_ptr(neighbour) {
-                Ok(neighbour) => {
-                    bindings::lrep_neigh_output(neighbour, raw, over_ipv6);
+            let mut over_ipv6 = false;
+            let dst = self.dst.as_ptr();
+            let neighbour = match self.next_hop {
+                NextHop::Ipv4(address) => bindings::lrep_ip_neigh_gw4(dev, address),
+                NextHop::Ipv6 => bindings::lrep_ip6_neigh(dst.cast(), raw),
+                NextHop::Ipv6OfIpv4 => {
+                    bindings::lrep_ip_neigh_for_gw(dst.cast(), raw, &mut over_ipv6)
                 }
-                Err(_) => bindings::lrep_kfree_skb(raw),
+            };
+            if is_error(neighbour) {
+                bindings::lrep_kfree_skb(raw);
+            } else {
+                bindings::lrep_neigh_output(neighbour, raw, over_ipv6);
             }
         }
     }
@@ -253,6 +277,13 @@ impl Route {
 pub(crate) fn has_ipv6() -> bool {
     // SAFETY: A look at a flag without requirements.
     unsafe { bindings::lrep_ipv6_mod_enabled() }
+}
+
+/// `IS_ERR()` of `include/linux/err.h`, which Rust code has as a call only.
+#[inline(always)]
+fn is_error<T>(pointer: *mut T) -> bool {
+    const MOST: isize = kernel::bindings::MAX_ERRNO as isize;
+    (-MOST..0).contains(&(pointer as isize))
 }
 
 fn common(sending: &Sending) -> bindings::flowi_common {

@@ -156,7 +156,7 @@ impl<'r, V: Version> Packet<'r, V> {
             }
         }
         // SAFETY: So many bytes at `data` are linear now.
-        Some(unsafe { &*self.raw().data.cast() })
+        Some(unsafe { &*self.data().cast().as_ptr() })
     }
 
     /// The first bytes, for writing: linear, and copied if somebody else (a packet socket) holds a
@@ -172,7 +172,14 @@ impl<'r, V: Version> Packet<'r, V> {
             }
         }
         // SAFETY: So many bytes at `data` are linear and nobody else's now.
-        Some(unsafe { &mut *self.raw().data.cast() })
+        Some(unsafe { &mut *self.data().cast().as_ptr() })
+    }
+
+    /// Where the packet begins. Known not to be null, so that nobody tests it.
+    #[inline(always)]
+    fn data(&self) -> NonNull<u8> {
+        // SAFETY: By the type invariants `data` points to the packet.
+        unsafe { NonNull::new_unchecked(self.raw().data) }
     }
 
     #[inline(always)]

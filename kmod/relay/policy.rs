@@ -59,7 +59,8 @@ impl Sending {
     #[inline(always)]
     #[must_use]
     pub fn changes_headers(&self) -> bool {
-        self.dscp.is_some() || self.hops.is_some()
+        // Without a branch: mostly it is neither.
+        self.dscp.is_some() | self.hops.is_some()
     }
 }
 

@@ -105,14 +105,33 @@ pub struct Standing {
 impl<W: Word> Reception<W> {
     /// Measures a packet that arrived at `arrival`, in nanoseconds of a steady clock. Each wire
     /// packet is to be measured once.
-    #[inline(always)]
+    #[inline]
     pub fn receive(&self, packet: &rtp::Header, clock: Clock, arrival: u64) -> Received {
-        let transit = clock.transit(arrival, packet.timestamp);
-        let source = Source(self.source.load());
-        if source.is(packet.ssrc) && self.is_next(source, packet.sequence) {
-            self.measure(source, clock.id(), transit);
-            return Received::NEXT;
+        if self.receive_next(packet, clock, arrival) {
+            Received::NEXT
+        } else {
+            self.receive_other(packet, clock, arrival)
         }
+    }
+
+    /// Measures a packet if it is just the next one, and tells whether it was: the ordinary case of
+    /// [`receive`](Self::receive).
+    #[inline(always)]
+    pub fn receive_next(&self, packet: &rtp::Header, clock: Clock, arrival: u64) -> bool {
+        let source = Source(self.source.load());
+        let is_next = source.is(packet.ssrc) && self.is_next(source, packet.sequence);
+        if is_next {
+            let transit = clock.transit(arrival, packet.timestamp);
+            self.measure(source, clock.id(), transit);
+        }
+        is_next
+    }
+
+    /// Measures a packet that [`receive_next`](Self::receive_next) did not.
+    #[cold]
+    #[inline(never)]
+    pub fn receive_other(&self, packet: &rtp::Header, clock: Clock, arrival: u64) -> Received {
+        let transit = clock.transit(arrival, packet.timestamp);
         self.receive_uncommon(packet.ssrc, packet.sequence, clock.id(), transit)
     }
 
@@ -126,8 +145,6 @@ impl<W: Word> Reception<W> {
         }
     }
 
-    #[cold]
-    #[inline(never)]
     fn receive_uncommon(&self, ssrc: u32, sequence: u16, clock: ClockId, transit: u32) -> Received {
         let mut ssrc_changed = false;
         let (source, place) = loop {

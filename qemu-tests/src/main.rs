@@ -43,6 +43,9 @@ enum Verb {
         /// Numbers of sessions to count with.
         #[arg(long, value_delimiter = ',', default_values_t = [1, 1_000, 10_000, 50_000])]
         sessions: Vec<usize>,
+        /// Count only the paths whose names contain this.
+        #[arg(long, default_value = "")]
+        path: String,
     },
     /// Count what the module does, and fail when it is more than recorded.
     BenchCheck,
@@ -77,7 +80,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             filters,
         } => host::run(&filters),
         Verb::Demo => demo::host::run(),
-        Verb::Bench { sessions } => bench::host::run(&sessions),
+        Verb::Bench { sessions, path } => bench::host::run(&sessions, &path),
         Verb::BenchCheck => bench::host::check(),
         Verb::Agent => guest::agent::main().map(|()| ExitCode::SUCCESS),
     }

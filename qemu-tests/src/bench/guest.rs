@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, ensure};
 
 use super::flows::{Ends, Flow, Ip, Link, frame};
+use super::headroom::Headroom;
 use super::idle::Idle;
 use super::network::Network;
 use super::paths;
@@ -63,6 +64,8 @@ pub fn profile(point: Point, mut pause: impl FnMut(Option<Window>) -> Result<()>
 struct SetUp {
     // Ends before the network it runs in.
     rtpengine: Option<Rtpengine>,
+    // Goes before the device it is for.
+    _headroom: Option<Headroom>,
     network: Network,
     sender: Sender,
     traffic: Traffic,
@@ -77,6 +80,11 @@ impl SetUp {
         let paths::SetUp { flows, rtpengine } =
             point.path.set_up(&network.relay, point.sessions)?;
         sleep(QUIET);
+        let headroom = point
+            .path
+            .lengthens()
+            .then(|| Headroom::new(&network.relay, "west"))
+            .transpose()?;
         let (family, _) = point.path.families();
         let sender = Sender::new(&network.caller, "wire", family, point.checksum)?;
         let traffic = Traffic {
@@ -88,6 +96,7 @@ impl SetUp {
             // Each batch is waited for where a process may relay it.
             idle: rtpengine.as_ref().map(|_| Idle::start()).transpose()?,
             rtpengine,
+            _headroom: headroom,
             network,
             sender,
             traffic,

@@ -38,8 +38,9 @@ struct Results<'a> {
     profiles: &'a [Profile],
 }
 
-/// Counts at all points with these numbers of sessions, prints the figures and writes them down.
-pub fn run(sessions: &[usize]) -> Result<ExitCode> {
+/// Counts at all points with these numbers of sessions and such names of paths, prints the figures
+/// and writes them down.
+pub fn run(sessions: &[usize], name: &str) -> Result<ExitCode> {
     let image = Image::prepare()?;
     let mut bench = Bench::boot(&image)?;
     let mut samples = Vec::new();
@@ -47,7 +48,8 @@ pub fn run(sessions: &[usize]) -> Result<ExitCode> {
     if image.rtpengine.is_none() {
         println!("note: rtpengine is not counted, as it was not set up ('scripts/setup bench')");
     }
-    let counted = |path: &Path| image.rtpengine.is_some() || !path.is_rtpengine();
+    let is_there = |path: &Path| image.rtpengine.is_some() || !path.is_rtpengine();
+    let counted = |path: &Path| is_there(path) && path.name().contains(name);
     for path in Path::ALL.into_iter().filter(counted) {
         for point in points(path, sessions) {
             samples.push(bench.count(point)?);

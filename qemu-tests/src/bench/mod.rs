@@ -22,6 +22,7 @@ pub mod chart;
 pub mod flows;
 pub mod goals;
 pub mod guest;
+pub mod headroom;
 pub mod host;
 pub mod idle;
 pub mod network;

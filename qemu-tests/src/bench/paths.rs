@@ -144,6 +144,11 @@ impl Path {
         }
     }
 
+    /// Whether packets become longer, for which those of a network have room.
+    pub fn lengthens(self) -> bool {
+        self.families() == (Family::Ipv4, Family::Ipv6)
+    }
+
     /// Whether packets leave with the IP header they arrived with, but for addresses and one hop;
     /// rtpengine makes a new one.
     pub fn keeps_ip_header(self) -> bool {
