@@ -90,8 +90,8 @@ pub(crate) trait Relayed: Version + Sized {
     /// The first two bytes of the payload.
     fn payload(start: &Self::Start) -> [u8; 2];
 
-    /// The RTP header and its first two bytes.
-    fn rtp(start: &Self::Rtp) -> (rtp::Header, [u8; 2]);
+    /// The RTP header.
+    fn rtp(start: &Self::Rtp) -> rtp::Header;
 
     /// Rewriting without a change of the version.
     type InPlace;
@@ -152,9 +152,8 @@ impl Relayed for Ipv4 {
     }
 
     #[inline(always)]
-    fn rtp(start: &Self::Rtp) -> (rtp::Header, [u8; 2]) {
-        let header = rtp::at_end_of(start);
-        (rtp::parse(header), [header[0], header[1]])
+    fn rtp(start: &Self::Rtp) -> rtp::Header {
+        rtp::parse(rtp::at_end_of(start))
     }
 
     #[inline(always)]
@@ -243,9 +242,8 @@ impl Relayed for Ipv6 {
     }
 
     #[inline(always)]
-    fn rtp(start: &Self::Rtp) -> (rtp::Header, [u8; 2]) {
-        let header = rtp::at_end_of(start);
-        (rtp::parse(header), [header[0], header[1]])
+    fn rtp(start: &Self::Rtp) -> rtp::Header {
+        rtp::parse(rtp::at_end_of(start))
     }
 
     #[inline(always)]
@@ -448,13 +446,8 @@ fn relay<V: Relayed>(
 
     // Nothing is as short as a payload of wrong length counts.
     let length = arriving.payload_length().unwrap_or_default();
-    // One look serves both, unless the payload is shorter than an RTP header.
-    let (rtp, first_two) = match packet.linear::<V::Rtp>().map(V::rtp) {
-        Some((rtp, first_two)) => (Some(rtp), Some(first_two)),
-        None => (None, packet.linear::<V::Start>().map(V::payload)),
-    };
-    let class = match first_two {
-        Some(first_two) => payload::classify(first_two, length),
+    let class = match packet.linear::<V::Start>() {
+        Some(start) => payload::classify(V::payload(start), length),
         None => payload::Class::Other,
     };
     if let Err(refusal) = admission::admit(flow.carries, class) {
@@ -466,17 +459,20 @@ fn relay<V: Relayed>(
         return packet.drop();
     }
     let length = u64::from(length);
-    let rtp = rtp.filter(|_| class == payload::Class::Rtp);
+    let is_rtp = class == payload::Class::Rtp;
     if let Some(gate) = &flow.gate {
+        let rtp = packet.linear::<V::Rtp>().map(V::rtp).filter(|_| is_rtp);
         if let Err(reason) = gate.pass(rtp, segments, length) {
             refuse(reason);
             return packet.drop();
         }
     }
-    if let (Some(rtp), Carries::Rtp, true) = (&rtp, flow.carries, table.settings().quality) {
-        leg.measure(rtp, flow.clock);
-        if segments > 1 {
-            measure_segments(leg, flow, &packet);
+    if is_rtp && flow.carries == Carries::Rtp && table.settings().quality {
+        if let Some(rtp) = packet.linear::<V::Rtp>().map(V::rtp) {
+            leg.measure(&rtp, flow.clock);
+            if segments > 1 {
+                measure_segments(leg, flow, &packet);
+            }
         }
     }
     leg.touch();

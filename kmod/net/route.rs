@@ -255,13 +255,14 @@ impl Route {
         // SAFETY: By the type invariants `dst` is part of the struct asked for, the RCU lock is
         // held, and the packet is given away exactly once.
         unsafe {
-            let mut over_ipv6 = false;
             let dst = self.dst.as_ptr();
-            let neighbour = match self.next_hop {
-                NextHop::Ipv4(address) => bindings::lrep_ip_neigh_gw4(dev, address),
-                NextHop::Ipv6 => bindings::lrep_ip6_neigh(dst.cast(), raw),
+            let (neighbour, over_ipv6) = match self.next_hop {
+                NextHop::Ipv4(address) => (bindings::lrep_ip_neigh_gw4(dev, address), false),
+                NextHop::Ipv6 => (bindings::lrep_ip6_neigh(dst.cast(), raw), false),
                 NextHop::Ipv6OfIpv4 => {
-                    bindings::lrep_ip_neigh_for_gw(dst.cast(), raw, &mut over_ipv6)
+                    let mut over_ipv6 = false;
+                    let neighbour = bindings::lrep_ip_neigh_for_gw(dst.cast(), raw, &mut over_ipv6);
+                    (neighbour, over_ipv6)
                 }
             };
             if is_error(neighbour) {

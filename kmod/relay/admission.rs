@@ -70,7 +70,8 @@ pub fn direction<T, R: PartialEq<T>>(a: R, b: R, source: T) -> Option<Side> {
 #[inline(always)]
 pub fn admit(carries: Carries, payload: Class) -> Result<(), Refusal> {
     match (carries, payload) {
-        (Carries::Udp, _) => Ok(()),
+        // First what mostly comes.
+        (Carries::Rtp, Class::Rtp) | (Carries::Udp, _) => Ok(()),
         (_, Class::Other) | (Carries::Rtcp, Class::Rtp) => Err(Refusal::Malformed),
         _ => Ok(()),
     }

@@ -21,6 +21,7 @@ use super::wire::{Observer, Sender};
 use super::{BATCH, Point, SYMBOLS, Samples, Window};
 use crate::guest::capture::Frame;
 use crate::guest::packet::Datagram;
+use crate::guest::wait::{LIMIT, until};
 use crate::guest::rtp::{SIZE, rtp};
 use crate::protocol::SHARE;
 
@@ -101,7 +102,7 @@ impl SetUp {
             sender,
             traffic,
         };
-        set_up.relay(point.path.first_packets() * point.sessions)?;
+        set_up.warm_up()?;
         if let (Some(rtpengine), false) = (&set_up.rtpengine, point.path.is_process()) {
             // What still arrives was relayed by the kernel module.
             rtpengine.stop()?;
@@ -152,6 +153,19 @@ impl SetUp {
             sent: (batches.len() * BATCH) as u64,
             arrived: self.network.arrived()? - before,
             batches,
+        })
+    }
+
+    /// Sends the first packets of all flows.
+    fn warm_up(&mut self) -> Result<()> {
+        let Point { path, sessions, .. } = self.traffic.point;
+        let before = self.network.arrived()?;
+        let sent = self.send(path.first_packets() * sessions)?;
+        if self.idle.is_none() {
+            return sent.must_arrive();
+        }
+        until("the first packets of all flows", LIMIT, || {
+            Ok((self.network.arrived()? - before == sent.sent).then_some(()))
         })
     }
 

@@ -51,6 +51,7 @@ impl Rtpengine {
             command.arg(format!("--interface={name}/{}", host.of(Family::Ipv4)));
         }
         command
+            .args(["--config-file=none", "--listen-cli=127.0.0.1:2224"])
             .arg(format!("--listen-ng={CONTROL}"))
             .args(["--port-min=10000", "--port-max=59999"])
             // Packets go where signalling says, as in the other paths.
