@@ -84,6 +84,9 @@ pub(crate) trait Relayed: Version + Sized {
     /// The ports of the local address a packet was sent to.
     fn ports<'t>(header: &Self::Header, table: &'t Table) -> Option<&'t RcuArc<Ports>>;
 
+    /// Whether routers must drop the packet rather than fragment it.
+    fn dont_fragment(header: &Self::Header) -> bool;
+
     /// What the headers say, and the port the packet was sent to.
     fn parse(headers: &Self::Headers) -> (Arriving<Self::TransportAddress>, u16);
 
@@ -137,6 +140,11 @@ impl Relayed for Ipv4 {
     #[inline(always)]
     fn ports<'t>(header: &Self::Header, table: &'t Table) -> Option<&'t RcuArc<Ports>> {
         table.ipv4_ports(ipv4::destination(header))
+    }
+
+    #[inline(always)]
+    fn dont_fragment(header: &Self::Header) -> bool {
+        ipv4::dont_fragment(header)
     }
 
     #[inline(always)]
@@ -227,6 +235,12 @@ impl Relayed for Ipv6 {
     #[inline(always)]
     fn ports<'t>(header: &Self::Header, table: &'t Table) -> Option<&'t RcuArc<Ports>> {
         table.ipv6_ports(ipv6::destination(header))
+    }
+
+    #[inline(always)]
+    fn dont_fragment(_: &Self::Header) -> bool {
+        // RFC 8200 section 5.
+        true
     }
 
     #[inline(always)]
@@ -494,7 +508,7 @@ fn relay<V: Relayed>(
     if !route.fits(packet.len().wrapping_add_signed(growth))
         && packet.len() > V::LEAST_MTU
         && segments == 1
-        && arriving.dont_fragment
+        && V::dont_fragment(packet.header())
     {
         refuse(DropReason::TooBig);
         let mtu = route.mtu().saturating_add_signed(-growth);

@@ -74,12 +74,9 @@ impl Version for Ipv6 {
 /// - `skb->data` is at an IP header of at least `size_of::<V::Header>()` linear bytes, as
 ///   `ip_rcv_core()` of `net/ipv4/ip_input.c` and `ip6_rcv_core()` of `net/ipv6/ip6_input.c`
 ///   leave it.
-/// - At least `linear` bytes at `skb->data` are linear. It is what has been asked for so far, so that
-///   the compiler leaves out tests of what is known.
 /// - The RCU read-side lock is held while the packet exists.
 pub(crate) struct Packet<'r, V: Version> {
     skb: NonNull<bindings::sk_buff>,
-    linear: usize,
     rcu: ReadSide<'r>,
     version: PhantomData<V>,
 }
@@ -93,7 +90,6 @@ impl<'r, V: Version> Packet<'r, V> {
         // INVARIANT: By the safety requirement.
         Self {
             skb,
-            linear: size_of::<V::Header>(),
             rcu,
             version: PhantomData,
         }
@@ -153,15 +149,13 @@ impl<'r, V: Version> Packet<'r, V> {
     /// ran out.
     #[inline(always)]
     pub(crate) fn linear<B: Bytes>(&mut self) -> Option<&B> {
-        if self.linear < size_of::<B>() && !self.has_linear(size_of::<B>()) {
+        if !self.has_linear(size_of::<B>()) {
             // SAFETY: `skb` is valid and ours, so its data may move.
             if !unsafe { bindings::lrep_pskb_may_pull(self.skb.as_ptr(), size_of::<B>() as u32) } {
                 return None;
             }
         }
-        // INVARIANT: So many are linear now.
-        self.linear = self.linear.max(size_of::<B>());
-        // SAFETY: By the type invariants so many bytes at `data` are linear.
+        // SAFETY: So many bytes at `data` are linear now.
         Some(unsafe { &*self.data().cast() })
     }
 
@@ -169,8 +163,7 @@ impl<'r, V: Version> Packet<'r, V> {
     /// clone. `None` when the packet is shorter or memory ran out.
     #[inline(always)]
     pub(crate) fn writable<B: Bytes>(&mut self) -> Option<&mut B> {
-        let is_linear = self.linear >= size_of::<B>() || self.has_linear(size_of::<B>());
-        if self.raw().cloned() != 0 || !is_linear {
+        if self.raw().cloned() != 0 || !self.has_linear(size_of::<B>()) {
             // SAFETY: `skb` is valid, ours and not shared.
             if unsafe { bindings::skb_ensure_writable(self.skb.as_ptr(), size_of::<B>() as u32) }
                 != 0
@@ -178,8 +171,6 @@ impl<'r, V: Version> Packet<'r, V> {
                 return None;
             }
         }
-        // INVARIANT: So many are linear now.
-        self.linear = self.linear.max(size_of::<B>());
         // SAFETY: So many bytes at `data` are linear and nobody else's now.
         Some(unsafe { &mut *self.data().cast() })
     }
@@ -329,10 +320,9 @@ impl<'r, V: Version> Packet<'r, V> {
                 );
             }
         }
-        // INVARIANT: `data` is at a whole header of `W`, and both headers are linear.
+        // INVARIANT: `data` is at a whole header of `W`.
         Ok(Packet {
             skb: self.skb,
-            linear: NEW,
             rcu: self.rcu,
             version: PhantomData,
         })

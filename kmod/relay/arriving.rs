@@ -15,9 +15,6 @@ pub struct Arriving<A> {
     /// IPv4's type of service, IPv6's traffic class: the DSCP and the ECN bits (RFC 2474,
     /// RFC 3168).
     pub traffic_class: u8,
-    /// Whether routers must drop the packet rather than fragment it (RFC 791 section 3.1): always
-    /// in IPv6 (RFC 8200 section 5).
-    pub dont_fragment: bool,
     /// IPv4's time to live, IPv6's hop limit.
     pub hops: u8,
     /// Bytes of the packet behind the IP header.

@@ -56,6 +56,13 @@ pub fn destination(ip: &[u8; IP_HEADER]) -> Ipv4Addr {
     Ipv4Addr::from(read::<DESTINATION_ADDRESS, 4, IP_HEADER>(ip))
 }
 
+/// Whether routers must drop the packet rather than fragment it (RFC 791 section 3.1).
+#[inline(always)]
+#[must_use]
+pub fn dont_fragment(ip: &[u8; IP_HEADER]) -> bool {
+    ip[FLAGS_AND_OFFSET] & DONT_FRAGMENT != 0
+}
+
 /// An IPv4 address and a UDP port, in wire order: comparing two is one instruction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TransportAddress(pub(super) u64);
@@ -117,7 +124,6 @@ pub fn parse(headers: &[u8; HEADERS]) -> Arriving<TransportAddress> {
             read::<DESTINATION_PORT, 2, HEADERS>(headers),
         ),
         traffic_class: headers[TYPE_OF_SERVICE],
-        dont_fragment: headers[FLAGS_AND_OFFSET] & DONT_FRAGMENT != 0,
         hops: headers[TTL],
         room: u16::from_be_bytes(read::<TOTAL_LENGTH, 2, HEADERS>(headers))
             .saturating_sub(IP_HEADER as u16),

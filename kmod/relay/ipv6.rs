@@ -120,7 +120,6 @@ pub fn parse(headers: &[u8; HEADERS]) -> Arriving<TransportAddress> {
         ),
         // Version, traffic class and flow label share the first word.
         traffic_class: (headers[0] << 4) | (headers[1] >> 4),
-        dont_fragment: true,
         hops: headers[HOP_LIMIT],
         room: u16::from_be_bytes(read::<PAYLOAD_LENGTH, 2, HEADERS>(headers)),
         udp_length: u16::from_be_bytes(read::<UDP_LENGTH, 2, HEADERS>(headers)),

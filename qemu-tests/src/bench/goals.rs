@@ -53,7 +53,12 @@ pub fn goals(figures: &[Figure]) -> Vec<Goal> {
             IpForward,
             0.62,
         ),
-        ratio("lreproxy / nft NAT, flowtable", Lreproxy, NftFlowtable, 0.73),
+        ratio(
+            "lreproxy / nft NAT, flowtable",
+            Lreproxy,
+            NftFlowtable,
+            0.73,
+        ),
         ratio("lreproxy / nft DNAT and SNAT", Lreproxy, NftNat, 0.35),
         ratio(
             "lreproxy / rtpengine, kernel",
@@ -78,7 +83,12 @@ pub fn goals(figures: &[Figure]) -> Vec<Goal> {
                 Some(many.instructions / find(figures, one)?.instructions)
             }),
         },
-        ratio("lreproxy, IPv6 / ip6_forward", LreproxyIpv6, Ip6Forward, 0.68),
+        ratio(
+            "lreproxy, IPv6 / ip6_forward",
+            LreproxyIpv6,
+            Ip6Forward,
+            0.68,
+        ),
         ratio(
             "lreproxy, IPv4 to IPv6 / ip_forward",
             LreproxyIpv4ToIpv6,

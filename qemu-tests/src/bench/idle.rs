@@ -12,8 +12,8 @@ use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
 use nix::libc;
 
-/// How long a batch is waited for: three times what 64 packets take that go through a process.
-const PACE: Duration = Duration::from_millis(4);
+/// How long packets are waited for: several times what a burst takes that goes through a process.
+const PACE: Duration = Duration::from_millis(8);
 
 /// Instructions between two looks at the clock. If there were more, somebody else had the
 /// processor.

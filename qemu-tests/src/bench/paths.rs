@@ -9,8 +9,8 @@ use genl_proto::generated::{BULK_MAX, StreamKind, TIMEOUT_MAX_MS};
 use serde::{Deserialize, Serialize};
 
 use super::flows::{Ends, Flow, port, ports};
-use super::rtpengine::Rtpengine;
 use super::network::{CALLEE, CALLER, EAST, Host, WEST};
+use super::rtpengine::Rtpengine;
 use crate::guest::netns::Namespace;
 use crate::guest::relay::{Asked, Endpoint, Relay, Session, Stream};
 use crate::guest::topology::Family;

@@ -58,11 +58,15 @@ impl Rtpengine {
             .arg("--endpoint-learning=off")
             .args(["--timeout=36000", "--silent-timeout=36000"]);
         if in_kernel {
-            command.args(["--table=0", "--no-fallback"]);
+            command.args(["--table=0", "--no-fallback", "--nftables-family=ip"]);
+            command.args(["--nftables-chain=rtpengine", "--nftables-base-chain=INPUT"]);
         } else {
             command.arg("--table=-1");
         }
-        let log = PathBuf::from(SHARE).join(WORK).join(NAME).join("rtpengine.log");
+        let log = PathBuf::from(SHARE)
+            .join(WORK)
+            .join(NAME)
+            .join("rtpengine.log");
         let mut process = Process::start("rtpengine", &mut command, &log)?;
         let control = namespace.enter(|| {
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -107,7 +111,9 @@ impl Rtpengine {
     /// Tells it where one party receives and returns the port it has for the other.
     fn ask(&self, call: usize, command: &str, party: Host, port: u16) -> Result<u16> {
         let request = request(call, command, party.of(Family::Ipv4), port);
-        self.control.send(&request).context("cannot ask rtpengine")?;
+        self.control
+            .send(&request)
+            .context("cannot ask rtpengine")?;
         let mut answer = vec![0; 65536];
         let length = self
             .control
@@ -168,9 +174,19 @@ fn request(call: usize, command: &str, party: IpAddr, port: u16) -> Vec<u8> {
         ("to-tag", string("callee")),
         ("sdp", string(&sdp)),
         ("ICE", string("remove")),
-        ("direction", format!("l{}{}e", string("west"), string("east"))),
+        (
+            "direction",
+            format!("l{}{}e", string("west"), string("east")),
+        ),
     ] {
-        if command == "offer" && key == "to-tag" {
+        // Only an answer has somebody to answer to, and only an offer says where to.
+        if key
+            == if command == "offer" {
+                "to-tag"
+            } else {
+                "direction"
+            }
+        {
             continue;
         }
         dictionary += &string(key);
@@ -197,14 +213,19 @@ mod tests {
 
     #[test]
     fn a_request_is_a_cookie_and_a_dictionary() {
-        let request = request(7, "answer", CALLEE.of(Family::Ipv4), 4000);
-        let text = String::from_utf8(request).unwrap();
-        assert!(
-            text.starts_with("answer-7 d7:command6:answer7:call-id6:call 7"),
-            "{text}"
-        );
-        assert!(text.contains("m=audio 4000 RTP/AVP 0\r\n3:ICE6:remove"), "{text}");
-        assert!(text.ends_with("9:directionl4:west4:eastee"), "{text}");
+        let request = |command| {
+            let request = request(7, command, CALLEE.of(Family::Ipv4), 4000);
+            String::from_utf8(request).unwrap()
+        };
+        let answer = request("answer");
+        let begin =
+            "answer-7 d7:command6:answer7:call-id6:call 78:from-tag6:caller6:to-tag6:callee";
+        assert!(answer.starts_with(begin), "{answer}");
+        let end = "m=audio 4000 RTP/AVP 0\r\n3:ICE6:removee";
+        assert!(answer.ends_with(end), "{answer}");
+        let offer = request("offer");
+        assert!(!offer.contains("to-tag"), "{offer}");
+        assert!(offer.ends_with("9:directionl4:west4:eastee"), "{offer}");
     }
 
     #[test]

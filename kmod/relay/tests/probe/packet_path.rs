@@ -37,6 +37,12 @@ pub fn first_look_6(ip: &[u8; 40]) -> Option<u128> {
     ipv6::is_candidate(ip).then(|| ipv6::destination(ip).into())
 }
 
+/// Looked at in packets that are too big.
+#[no_mangle]
+pub fn too_big(ip: &[u8; 20]) -> bool {
+    ipv4::dont_fragment(ip)
+}
+
 /// Decided for packets to the relay.
 #[no_mangle]
 pub fn decide(
@@ -44,7 +50,7 @@ pub fn decide(
     first_two: [u8; 2],
     carries: Carries,
     remote: Remote,
-) -> Result<(bool, u16, bool, bool), Refusal> {
+) -> Result<(bool, u16, bool), Refusal> {
     let arriving = ipv4::parse(headers);
     let length = arriving.payload_length()?;
     let class = classify(first_two, length);
@@ -53,7 +59,6 @@ pub fn decide(
         remote == arriving.source,
         arriving.destination.port(),
         arriving.hops_allow_forwarding(),
-        arriving.dont_fragment,
     ))
 }
 

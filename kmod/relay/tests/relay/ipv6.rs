@@ -82,7 +82,6 @@ proptest! {
         prop_assert_eq!(arriving.destination.port(), wide(42));
         let traffic_class = headers[0] % 16 * 16 + headers[1] / 16;
         prop_assert_eq!(arriving.traffic_class, traffic_class);
-        prop_assert!(arriving.dont_fragment);
         prop_assert_eq!(arriving.hops, headers[7]);
         prop_assert_eq!(arriving.room, wide(4));
         prop_assert_eq!(arriving.udp_length, wide(44));
