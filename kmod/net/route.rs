@@ -176,11 +176,7 @@ impl Route {
     ///
     /// `dst` must be the `dst` of a valid `struct rt6_info` when `next_hop` is [`NextHop::Ipv6`],
     /// else of a valid `struct rtable`, and the caller must own a reference, which moves here.
-    unsafe fn new(
-        dst: *mut bindings::dst_entry,
-        is_unicast: bool,
-        next_hop: NextHop,
-    ) -> Self {
+    unsafe fn new(dst: *mut bindings::dst_entry, is_unicast: bool, next_hop: NextHop) -> Self {
         // SAFETY: By the safety requirement.
         let (entry, fits) = unsafe { (&*dst, bindings::lrep_dst_mtu(dst)) };
         // INVARIANT: By the safety requirement.

@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use super::Point;
+use super::flows::Checksum;
 use super::paths::Path;
 use super::table::Figure;
 
@@ -15,14 +16,25 @@ pub struct Goal {
     pub what: &'static str,
     /// What it may be at most.
     pub at_most: f64,
-    /// What it is at the worst of all points; none when nothing was counted that says it.
-    pub worst: Option<f64>,
+    /// What it is at the worst of all points.
+    pub worst: Worst,
+}
+
+/// A figure for each kind of checksum; none when nothing was counted that says it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Worst {
+    /// With full checksums.
+    pub full: Option<f64>,
+    /// With partial ones.
+    pub partial: Option<f64>,
 }
 
 impl Goal {
     /// Whether it is reached; none when nothing says so.
     pub fn is_reached(&self) -> Option<bool> {
-        self.worst.map(|worst| worst <= self.at_most)
+        let Worst { full, partial } = self.worst;
+        let known: Vec<_> = [full, partial].into_iter().flatten().collect();
+        (!known.is_empty()).then(|| known.iter().all(|worst| *worst <= self.at_most))
     }
 }
 
@@ -121,17 +133,22 @@ fn find(figures: &[Figure], point: Point) -> Option<&Figure> {
 }
 
 /// The largest of what the figures of a path say.
-fn worst(figures: &[Figure], path: Path, says: impl Fn(&Figure) -> Option<f64>) -> Option<f64> {
-    figures
-        .iter()
-        .filter(|one| one.point.path == path)
-        .filter_map(says)
-        .max_by(f64::total_cmp)
+fn worst(figures: &[Figure], path: Path, says: impl Fn(&Figure) -> Option<f64>) -> Worst {
+    let worst = |checksum| {
+        figures
+            .iter()
+            .filter(|one| one.point.path == path && one.point.checksum == checksum)
+            .filter_map(&says)
+            .max_by(f64::total_cmp)
+    };
+    Worst {
+        full: worst(Checksum::Full),
+        partial: worst(Checksum::Partial),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::flows::Checksum;
     use super::*;
 
     fn figure(path: Path, sessions: usize, instructions: f64) -> Figure {
@@ -159,7 +176,7 @@ mod tests {
         ]);
         let found: Vec<_> = goals
             .iter()
-            .filter_map(|goal| Some((goal.what, goal.worst?, goal.is_reached()?)))
+            .filter_map(|goal| Some((goal.what, goal.worst.full?, goal.is_reached()?)))
             .collect();
         assert_eq!(
             found,

@@ -129,11 +129,14 @@ pub fn render(figures: &[Figure]) -> String {
     text
 }
 
-/// The goals for people, a line for each.
+/// The goals for people, a line for each, with the worst figures of each kind of checksum.
 pub fn render_goals(goals: &[Goal]) -> String {
-    let mut text = format!("{:<48}{:>8}{:>9}\n", "goal", "at most", "worst");
+    let mut text = format!(
+        "{:<50}{:>8}{:>9}{:>9}\n",
+        "goal", "at most", "full", "partial"
+    );
+    let number = |worst: Option<f64>| worst.map(|worst| format!("{worst:.3}")).unwrap_or_default();
     for goal in goals {
-        let worst = goal.worst.map(|worst| format!("{worst:.3}"));
         let verdict = match goal.is_reached() {
             Some(true) => "reached",
             Some(false) => "NOT REACHED",
@@ -142,10 +145,11 @@ pub fn render_goals(goals: &[Goal]) -> String {
         push(
             &mut text,
             format_args!(
-                "{:<48}{:>8}{:>9}  {verdict}\n",
+                "{:<50}{:>8}{:>9}{:>9}  {verdict}\n",
                 goal.what,
                 goal.at_most,
-                worst.unwrap_or_default()
+                number(goal.worst.full),
+                number(goal.worst.partial)
             ),
         );
     }
