@@ -53,7 +53,7 @@ fn no_sum_of_something_becomes_zero() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 5_000, ..Default::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: crate::cases(5_000), ..Default::default() })]
 
     #[test]
     fn a_delta_replaces_a_new_sum(

@@ -116,7 +116,7 @@ fn nobody_sends_as_nobody() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 5_000, ..Default::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: crate::cases(5_000), ..Default::default() })]
 
     #[test]
     fn every_field_is_read_from_its_place(headers in any::<[u8; 28]>()) {

@@ -70,7 +70,7 @@ fn any_flow() -> impl Strategy<Value = Flow6> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2_000, ..Default::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: crate::cases(2_000), ..Default::default() })]
 
     #[test]
     fn every_field_is_read_from_its_place(headers in any::<[u8; 48]>()) {

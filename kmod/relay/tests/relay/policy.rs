@@ -94,7 +94,7 @@ fn every_type_of_service_and_ttl_leaves_a_right_ipv4_checksum() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 5_000, ..Default::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: crate::cases(5_000), ..Default::default() })]
 
     #[test]
     fn every_rtp_field_is_read_from_its_place(start in any::<[u8; 40]>()) {

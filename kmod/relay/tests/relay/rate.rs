@@ -98,7 +98,7 @@ fn what_is_larger_than_a_burst_passes_when_the_bucket_is_full() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2_000, ..Default::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: crate::cases(2_000), ..Default::default() })]
 
     #[test]
     fn it_decides_as_a_bucket_of_tokens_does(

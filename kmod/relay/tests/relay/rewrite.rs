@@ -181,7 +181,7 @@ fn any_flow() -> impl Strategy<Value = Flow> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2_000, ..Default::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: crate::cases(2_000), ..Default::default() })]
 
     #[test]
     fn any_packet_leaves_as_a_sender_would_have_made_it(

@@ -70,7 +70,7 @@ fn a_change_of_the_version_changes_the_length() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2_000, ..Default::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: crate::cases(2_000), ..Default::default() })]
 
     #[test]
     fn any_ipv4_packet_leaves_as_an_ipv6_sender_would_have_made_it(
