@@ -2,13 +2,16 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .PHONY: help setup setup-refresh modules userspace generate install load unload test demo \
-	bench bench-check lint deny ci guest-shell clean
+	bench bench-check lint deny ci guest-shell debug-kernel test-debug fuzz coverage miri clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## set up, build, run every test (TEST=NAME: only the guest tests whose name contains it)
 	@scripts/test '$(TEST)'
+
+test-debug: ## the guest tests, and those that need it, on the debug kernel (TEST=NAME as for test)
+	@scripts/test-debug '$(TEST)'
 
 demo: setup ## set up, build, and place a call through Kamailio and the relay
 	@scripts/guest-program demo
@@ -25,6 +28,18 @@ setup: ## make the build root, the kernel and the test guest (later runs only ch
 
 setup-refresh: ## the same, asking for a newer kernel now and not once a day
 	@LREP_REFRESH=1 scripts/setup
+
+fuzz: ## throw what nobody would send at the code that reads it (SECONDS=N for each target, 60)
+	@scripts/fuzz $(SECONDS)
+
+coverage: ## print what the unit tests reach
+	@scripts/coverage
+
+miri: ## the tests of the pure code under Miri (needs rustup's nightly toolchain)
+	@scripts/miri
+
+debug-kernel: ## build a kernel in which KASAN, lockdep, kmemleak and fault injection watch the module
+	@scripts/setup debug
 
 modules: ## build lreproxy.ko into build/module (KDIR=DIR: for the kernel headers in DIR)
 	@KDIR='$(KDIR)' scripts/build-module host

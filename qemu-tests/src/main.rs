@@ -17,8 +17,9 @@ mod tests;
 use std::process::{ExitCode, id};
 
 use clap::{Parser, Subcommand};
+use host::Kernel;
 
-/// Tests of lreproxy in a virtual machine that runs the stock Debian kernel.
+/// Tests of lreproxy in a virtual machine that runs the stock Debian kernel, or a debug kernel.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -30,6 +31,9 @@ struct Arguments {
 enum Verb {
     /// Run the tests, or those whose names contain one of the filters.
     Run {
+        /// Run them, and those that need it, on the debug kernel.
+        #[arg(long)]
+        debug: bool,
         /// Print the names of the tests instead of running them.
         #[arg(long)]
         list: bool,
@@ -69,16 +73,18 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Run {
-            list: true,
+            debug,
+            list,
             filters,
         } => {
-            host::list(&filters);
-            Ok(ExitCode::SUCCESS)
+            let kernel = if debug { Kernel::Debug } else { Kernel::Stock };
+            if list {
+                host::list(kernel, &filters);
+                Ok(ExitCode::SUCCESS)
+            } else {
+                host::run(kernel, &filters)
+            }
         }
-        Verb::Run {
-            list: false,
-            filters,
-        } => host::run(&filters),
         Verb::Demo => demo::host::run(),
         Verb::Bench { sessions, path } => bench::host::run(&sessions, &path),
         Verb::BenchCheck => bench::host::check(),

@@ -20,6 +20,9 @@ pub const SHARE: &str = "/host";
 /// Directory of binaries, logs and captures inside the shared directory.
 pub const WORK: &str = "qemu-tests";
 
+/// End of the debug kernel's release (scripts/debug-kernel/config).
+pub const DEBUG_RELEASE: &str = "-lreproxy-debug";
+
 /// From the runner to the guest.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Order {

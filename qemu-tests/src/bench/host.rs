@@ -19,6 +19,7 @@ use super::paths::Path;
 use super::profile::{self, Counts, Profile, Symbols};
 use super::table::{self, Figure, cost};
 use super::{NAME, Point, SYMBOLS, Samples, Window, describe};
+use crate::host::Kernel;
 use crate::host::console::is_problem;
 use crate::host::follow::follow;
 use crate::host::image::Image;
@@ -45,7 +46,7 @@ struct Results<'a> {
 /// Counts at all points with these numbers of sessions and such names of paths, prints the figures
 /// and writes them down.
 pub fn run(sessions: &[usize], name: &str) -> Result<ExitCode> {
-    let image = Image::prepare()?;
+    let image = Image::prepare(Kernel::Stock)?;
     let mut bench = Bench::boot(&image)?;
     let mut samples = Vec::new();
     let mut profiles = Vec::new();
@@ -88,7 +89,7 @@ pub fn run(sessions: &[usize], name: &str) -> Result<ExitCode> {
 /// Counts what the module does at a few points, and fails when it has become more than recorded.
 pub fn check() -> Result<ExitCode> {
     let baseline = Baseline::recorded()?;
-    let image = Image::prepare()?;
+    let image = Image::prepare(Kernel::Stock)?;
     let mut bench = Bench::boot(&image)?;
     let samples = checked()
         .map(|point| bench.count(point))

@@ -12,6 +12,7 @@ use terminal_size::{Width, terminal_size};
 use super::checks::Check;
 use super::screen::Screen;
 use super::{NAME, Shown};
+use crate::host::Kernel;
 use crate::host::console::is_problem;
 use crate::host::follow::follow;
 use crate::host::image::Image;
@@ -36,7 +37,7 @@ What to do next
 /// Shows the demonstration. An error says what did not go as it should.
 pub fn run() -> Result<ExitCode> {
     let began = Instant::now();
-    let image = Image::prepare()?;
+    let image = Image::prepare(Kernel::Stock)?;
     let evidence = image.work().join(NAME);
     remove_directory(&evidence)?;
     let columns = terminal_size().map(|(Width(columns), _)| usize::from(columns));

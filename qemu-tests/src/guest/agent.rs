@@ -16,7 +16,7 @@ use super::lab::Lab;
 use crate::bench;
 use crate::demo;
 use crate::protocol::{Order, PORT, Report, begin_mark, end_mark, send};
-use crate::tests::TESTS;
+use crate::tests;
 
 /// Mounts what the tests read beside what the initramfs has mounted, and lets the console tell
 /// everything.
@@ -77,12 +77,7 @@ impl Orders {
 }
 
 fn run(name: &str, reports: &Arc<Mutex<File>>) -> Result<()> {
-    let test = TESTS
-        .iter()
-        .copied()
-        .flatten()
-        .find(|test| test.name == name)
-        .with_context(|| format!("there is no test called {name}"))?;
+    let test = tests::find(name).with_context(|| format!("there is no test called {name}"))?;
     let lab = lab(name, reports);
     run_marked(name, reports, || {
         let outcome = catch(|| (test.run)(&lab));

@@ -20,6 +20,7 @@ use nix::sys::socket::{
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{DataLink, TsResolution};
 
+use super::debug::patience;
 use super::netns::Namespace;
 use super::packet::{Checksum, Datagram};
 
@@ -125,6 +126,7 @@ impl Capture {
         limit: Duration,
         fits: impl Fn(&Datagram) -> bool,
     ) -> Result<Vec<Datagram>> {
+        let limit = patience(limit);
         let end = Instant::now() + limit;
         let mut frames = self.shared.lock();
         let mut found = Vec::new();
@@ -241,7 +243,8 @@ fn packet_socket(protocol: Option<SockProtocol>) -> Result<OwnedFd> {
 /// linux/if_packet.h; the libc crate does not have it.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 
-fn set_packet_option(socket: &OwnedFd, option: libc::c_int) -> Result<()> {
+/// Switches an option of a packet socket on.
+pub fn set_packet_option(socket: &OwnedFd, option: libc::c_int) -> Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: `on` lives across the call and its size is the one given.
     let result = unsafe {

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod capture;
+pub mod debug;
 pub mod lab;
 pub mod module;
 pub mod netlink;

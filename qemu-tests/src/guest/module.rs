@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
+use super::debug::is_debug_kernel;
 use super::shell;
 use crate::protocol::SHARE;
 
@@ -17,10 +18,15 @@ pub fn ensure_loaded() -> Result<()> {
 
 /// Loads the module.
 pub fn load() -> Result<()> {
-    let file = format!("{SHARE}/module/lreproxy.ko");
+    let directory = if is_debug_kernel() {
+        "module-debug"
+    } else {
+        "module"
+    };
+    let file = format!("{SHARE}/{directory}/lreproxy.ko");
     ensure!(
         Path::new(&file).is_file(),
-        "build/module/lreproxy.ko is missing: run 'make modules'"
+        "build/{directory}/lreproxy.ko is missing: build it with scripts/build-module"
     );
     shell::run(Command::new("insmod").arg(file)).map(|_| ())
 }

@@ -17,6 +17,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
+use super::debug::patience;
 use super::netns::Namespace;
 use super::wait::LIMIT;
 
@@ -155,7 +156,7 @@ impl Netlink {
         .context("cannot make a netlink socket")?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))
             .context("cannot bind a netlink socket")?;
-        let patience = TimeVal::new(LIMIT.as_secs() as _, 0);
+        let patience = TimeVal::new(patience(LIMIT).as_secs() as _, 0);
         setsockopt(&socket, sockopt::ReceiveTimeout, &patience).context("cannot set a timeout")?;
         setsockopt(&socket, sockopt::RcvBufForce, &(4 << 20)).ok();
         set_option(&socket, libc::NETLINK_EXT_ACK, 1)?;
@@ -246,10 +247,63 @@ impl Netlink {
 
     /// As [`Netlink::call`], with any bytes after the netlink header.
     pub fn call_raw(&self, flags: i32, payload: &[u8]) -> Result<Outcome> {
+        let sequence = self
+            .send_raw(flags, payload)?
+            .context("cannot send a netlink request")?;
+        self.answers(sequence)
+    }
+
+    /// Sends one request and returns its number, or why the kernel did not take it.
+    pub fn send(
+        &self,
+        command: u8,
+        flags: i32,
+        attributes: &Attributes,
+    ) -> Result<nix::Result<u32>> {
+        let mut payload = vec![command, 1, 0, 0];
+        payload.extend_from_slice(attributes.as_slice());
+        self.send_raw(flags, &payload)
+    }
+
+    /// Sends several requests in one piece, whatever the kernel makes of them, and throws away
+    /// what it has answered so far.
+    pub fn throw(&self, requests: &[(i32, Vec<u8>)]) -> Result<()> {
+        let mut all = Vec::new();
+        for (flags, payload) in requests {
+            all.extend(self.message(*flags, payload)?);
+            all.resize(all.len().next_multiple_of(4), 0);
+        }
+        send(self.socket.as_raw_fd(), &all, MsgFlags::empty())
+            .context("cannot send netlink requests")?;
+        self.settle()
+    }
+
+    /// Throws away everything that waits to be received.
+    pub fn settle(&self) -> Result<()> {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                // More answers than the socket holds are lost.
+                Ok(_) | Err(Errno::ENOBUFS) => {}
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(errno) => return Err(errno).context("cannot receive from a netlink socket"),
+            }
+        }
+    }
+
+    fn send_raw(&self, flags: i32, payload: &[u8]) -> Result<nix::Result<u32>> {
+        let dump = flags & libc::NLM_F_DUMP != 0;
+        let flags = flags | if dump { 0 } else { libc::NLM_F_ACK };
+        let message = self.message(flags, payload)?;
+        let sent = send(self.socket.as_raw_fd(), &message, MsgFlags::empty());
+        Ok(sent.map(|_| self.sequence.get().wrapping_sub(1)))
+    }
+
+    /// A request with the next number.
+    fn message(&self, flags: i32, payload: &[u8]) -> Result<Vec<u8>> {
         let sequence = self.sequence.get();
         self.sequence.set(sequence.wrapping_add(1));
-        let dump = flags & libc::NLM_F_DUMP != 0;
-        let flags = libc::NLM_F_REQUEST | flags | if dump { 0 } else { libc::NLM_F_ACK };
+        let flags = libc::NLM_F_REQUEST | flags;
         let length = u32::try_from(HEADER + payload.len()).context("a request of 4 GiB")?;
         let mut message = Vec::with_capacity(HEADER + payload.len());
         message.extend_from_slice(&length.to_ne_bytes());
@@ -258,12 +312,11 @@ impl Netlink {
         message.extend_from_slice(&sequence.to_ne_bytes());
         message.extend_from_slice(&0_u32.to_ne_bytes());
         message.extend_from_slice(payload);
-        send(self.socket.as_raw_fd(), &message, MsgFlags::empty())
-            .context("cannot send a netlink request")?;
-        self.answers(sequence)
+        Ok(message)
     }
 
-    fn answers(&self, sequence: u32) -> Result<Outcome> {
+    /// Collects everything up to the acknowledgement of the request with this number.
+    pub fn answers(&self, sequence: u32) -> Result<Outcome> {
         let mut answers = Vec::new();
         loop {
             let datagram = self.receive().context("waiting for an answer")?;

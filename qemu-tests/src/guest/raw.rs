@@ -10,9 +10,12 @@ use anyhow::{Context, Result, ensure};
 use nix::libc;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket};
 
-use super::capture::bind;
+use super::capture::{bind, set_packet_option};
 use super::netns::Namespace;
 use super::packet::Build;
+
+/// linux/if_packet.h; the libc crate does not have it.
+const PACKET_VNET_HDR: libc::c_int = 15;
 
 /// A packet socket that sends whole frames through one device.
 pub struct RawSocket {
@@ -53,6 +56,16 @@ impl RawSocket {
         datagram.frame(self.from, self.to)
     }
 
+    /// Lets frames be sent that leave work to the device.
+    pub fn accept_offload(&self) -> Result<()> {
+        set_packet_option(&self.socket, PACKET_VNET_HDR)
+    }
+
+    /// Sends a frame of which the device computes the checksum and makes segments.
+    pub fn send_offloaded(&self, offload: Offload, frame: &[u8]) -> Result<()> {
+        self.send(&[&offload.header(), frame].concat())
+    }
+
     /// Sends a frame.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
         let sent = send(self.socket.as_raw_fd(), frame, MsgFlags::empty())
@@ -62,6 +75,39 @@ impl RawSocket {
             "only {sent} bytes of a frame were sent"
         );
         Ok(())
+    }
+}
+
+/// What a sender leaves to the device: `struct virtio_net_hdr` of linux/virtio_net.h.
+#[derive(Clone, Copy, Debug)]
+pub struct Offload {
+    /// Kind of segmentation.
+    pub kind: u8,
+    /// Payload bytes of each segment.
+    pub segment_size: u16,
+}
+
+impl Offload {
+    /// UDP segments of this size (VIRTIO_NET_HDR_GSO_UDP_L4).
+    pub fn udp(segment_size: u16) -> Self {
+        Self {
+            kind: 5,
+            segment_size,
+        }
+    }
+
+    fn header(self) -> [u8; 10] {
+        // The headers of a packet without IP options.
+        let (headers, checksum_start, checksum_offset) = (42_u16, 34_u16, 6_u16);
+        let mut header = [0; 10];
+        // VIRTIO_NET_HDR_F_NEEDS_CSUM.
+        header[0] = 1;
+        header[1] = self.kind;
+        header[2..4].copy_from_slice(&headers.to_ne_bytes());
+        header[4..6].copy_from_slice(&self.segment_size.to_ne_bytes());
+        header[6..8].copy_from_slice(&checksum_start.to_ne_bytes());
+        header[8..10].copy_from_slice(&checksum_offset.to_ne_bytes());
+        header
     }
 }
 

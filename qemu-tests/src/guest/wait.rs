@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use super::debug::patience;
+
 /// How long tests wait for what should happen at once. It only has to be longer than the slowest
 /// machine needs: a test that passes does not wait for it.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -17,6 +19,7 @@ pub fn until<T>(
     limit: Duration,
     mut ask: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
+    let limit = patience(limit);
     let end = Instant::now() + limit;
     loop {
         if let Some(answer) = ask()? {

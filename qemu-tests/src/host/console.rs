@@ -3,7 +3,7 @@
 //! Which lines of the kernel's console say that something is wrong with the kernel.
 
 /// Parts of such lines. All are written by the kernel itself when it, or a module, misbehaves.
-const PROBLEMS: [&str; 26] = [
+const PROBLEMS: [&str; 28] = [
     "WARNING:",
     "BUG:",
     "BUG at ",
@@ -29,6 +29,8 @@ const PROBLEMS: [&str; 26] = [
     "refcount_t:",
     "list_add corruption",
     "list_del corruption",
+    "ref_tracker:",
+    "suspected memory leaks",
     "Call Trace:",
 ];
 

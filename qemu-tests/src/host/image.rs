@@ -10,9 +10,18 @@ use anyhow::{Context, Result, ensure};
 
 use crate::protocol::{SHARE, WORK};
 
+/// Which kernel a guest runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// The one Debian ships.
+    Stock,
+    /// The same source with everything switched on that finds faults.
+    Debug,
+}
+
 /// What `make setup` prepared, and this build's products.
 pub struct Image {
-    /// The stock kernel.
+    /// The kernel.
     pub kernel: PathBuf,
     /// Mounts the root file system and starts what the command line names.
     pub initramfs: PathBuf,
@@ -24,25 +33,32 @@ pub struct Image {
     pub share: PathBuf,
     /// The guest's first process, by its path in the guest.
     pub init: String,
+    /// What random tests start from: LREP_SEED, or else another one each time.
+    pub seed: u64,
 }
 
 impl Image {
     /// Finds the files of the set-up and puts this binary where the guest sees it.
-    pub fn prepare() -> Result<Self> {
+    pub fn prepare(kernel: Kernel) -> Result<Self> {
         let cache = env::var_os("LREP_CACHE").unwrap_or("/var/cache/lreproxy".into());
         let cache = PathBuf::from(cache);
+        let (verb, vmlinuz, initramfs) = match kernel {
+            Kernel::Stock => ("setup", "kernel/vmlinuz", "guest/initramfs.cpio.gz"),
+            Kernel::Debug => ("debug-kernel", "debug/vmlinuz", "debug/initramfs.cpio.gz"),
+        };
         let image = Self {
-            kernel: cache.join("kernel/vmlinuz"),
-            initramfs: cache.join("guest/initramfs.cpio.gz"),
+            kernel: cache.join(vmlinuz),
+            initramfs: cache.join(initramfs),
             root: cache.join("guest/root.squashfs"),
             rtpengine: Some(cache.join("guest/rtpengine.squashfs")).filter(|file| file.is_file()),
             share: build_directory()?,
             init: format!("{SHARE}/{WORK}/bin/qemu-tests"),
+            seed: seed()?,
         };
         for file in [&image.kernel, &image.initramfs, &image.root] {
             ensure!(
                 file.is_file(),
-                "{} is missing: run 'make setup' (as root)",
+                "{} is missing: run 'make {verb}' (as root)",
                 file.display()
             );
         }
@@ -60,6 +76,13 @@ impl Image {
     /// Where binaries, logs and captures are kept.
     pub fn work(&self) -> PathBuf {
         self.share.join(WORK)
+    }
+}
+
+fn seed() -> Result<u64> {
+    match env::var("LREP_SEED") {
+        Ok(seed) => seed.parse().context("LREP_SEED is not a number"),
+        Err(_) => Ok(fastrand::u64(..)),
     }
 }
 

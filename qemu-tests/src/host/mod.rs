@@ -9,4 +9,5 @@ pub mod monitor;
 mod runner;
 pub mod vm;
 
+pub use image::Kernel;
 pub use runner::{list, remove_directory, run};

@@ -12,49 +12,60 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::console::is_problem;
-use super::image::Image;
+use super::image::{Image, Kernel};
 use super::vm::{Clock, Event, Vm};
 use crate::protocol::{Order, Report, end_mark};
-use crate::tests::{TESTS, Test};
+use crate::tests::{DEBUG_TESTS, LAST_OF_DEBUG, TESTS, Test};
 
 /// A guest that neither reports nor writes on its console for this long hangs. Tests report each
 /// of their steps, and none of them waits longer than a minute by itself.
 const PATIENCE: Duration = Duration::from_secs(150);
 
+/// The same for the debug kernel.
+const DEBUG_PATIENCE: Duration = Duration::from_secs(900);
+
 /// How long the kernel's log may take to reach the console after a test.
 const CONSOLE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Prints the names of the tests that match.
-pub fn list(filters: &[String]) {
-    for test in select(filters) {
+pub fn list(kernel: Kernel, filters: &[String]) {
+    for test in select(kernel, filters) {
         println!("{}", test.name);
     }
 }
 
 /// Runs the tests that match and prints one line for each, then the total.
-pub fn run(filters: &[String]) -> Result<ExitCode> {
-    let mut waiting: VecDeque<_> = select(filters).collect();
+pub fn run(kernel: Kernel, filters: &[String]) -> Result<ExitCode> {
+    let mut waiting: VecDeque<_> = select(kernel, filters).collect();
     if waiting.is_empty() {
         anyhow::bail!(
             "no test has a name with {} in it: see 'run --list'",
             filters.join(" or ")
         );
     }
-    let image = Image::prepare()?;
+    if kernel == Kernel::Debug {
+        waiting.push_back(LAST_OF_DEBUG);
+    }
+    let image = Image::prepare(kernel)?;
+    let patience = match kernel {
+        Kernel::Stock => PATIENCE,
+        Kernel::Debug => DEBUG_PATIENCE,
+    };
     let (mut passed, mut failed) = (0, 0);
     let began = Instant::now();
     while !waiting.is_empty() {
         let mut vm = Vm::boot(&image, Clock::Host)?;
         println!(
-            "kernel {}, ready for the first test after {:.1} s",
+            "kernel {}, ready for the first test after {:.1} s, seed {}",
             vm.kernel,
-            vm.boot.as_secs_f64()
+            vm.boot.as_secs_f64(),
+            image.seed
         );
         if let Some(line) = vm.boot_console.iter().find(|line| is_problem(line)) {
             anyhow::bail!("the kernel is in trouble before the first test: {line}");
         }
         while let Some(test) = waiting.pop_front() {
-            let outcome = run_one(&mut vm, test, &image.work().join(test.name))?;
+            let outcome = run_one(&mut vm, test, patience, &image.work().join(test.name))?;
             if outcome.failure.is_some() {
                 failed += 1;
             } else {
@@ -71,8 +82,13 @@ pub fn run(filters: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-fn select(filters: &[String]) -> impl Iterator<Item = &'static Test> {
-    TESTS.iter().copied().flatten().filter(|test| {
+fn select(kernel: Kernel, filters: &[String]) -> impl Iterator<Item = &'static Test> {
+    let debug = match kernel {
+        Kernel::Stock => &[][..],
+        Kernel::Debug => DEBUG_TESTS,
+    };
+    let all = TESTS.iter().chain(debug).copied().flatten();
+    all.filter(|test| {
         filters.is_empty() || filters.iter().any(|part| test.name.contains(part.as_str()))
     })
 }
@@ -85,14 +101,14 @@ struct Outcome {
     log: Vec<String>,
 }
 
-fn run_one(vm: &mut Vm, test: &Test, directory: &Path) -> Result<Outcome> {
+fn run_one(vm: &mut Vm, test: &Test, patience: Duration, directory: &Path) -> Result<Outcome> {
     remove_directory(directory)?;
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
     print!("{} ... ", test.name);
     // Only a closed terminal makes this fail, and then nobody is looking.
     let _ = std::io::stdout().flush();
-    let outcome = watch(vm, test)?;
+    let outcome = watch(vm, test, patience)?;
     match &outcome.failure {
         None => {
             println!("ok ({:.1} s)", outcome.seconds);
@@ -113,7 +129,7 @@ fn run_one(vm: &mut Vm, test: &Test, directory: &Path) -> Result<Outcome> {
 }
 
 /// Follows one test to its end: the guest's own verdict, overruled by the kernel's console.
-fn watch(vm: &mut Vm, test: &Test) -> Result<Outcome> {
+fn watch(vm: &mut Vm, test: &Test, patience: Duration) -> Result<Outcome> {
     let began = Instant::now();
     let mark = end_mark(test.name);
     let mut log = Vec::new();
@@ -128,7 +144,7 @@ fn watch(vm: &mut Vm, test: &Test) -> Result<Outcome> {
         let patience = if verdict.is_some() {
             CONSOLE_PATIENCE
         } else {
-            PATIENCE
+            patience
         };
         match vm.next(patience) {
             Event::Console(line) => {

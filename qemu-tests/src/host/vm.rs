@@ -209,8 +209,8 @@ fn command(image: &Image, clock: Clock, port: &Path, monitor: &Path) -> Command 
         // oops=panic: after one, nothing the guest says is worth anything.
         .arg("-append")
         .arg(format!(
-            "console=ttyS0 quiet panic=-1 oops=panic lrep.init={}",
-            image.init
+            "console=ttyS0 quiet panic=-1 oops=panic lrep.init={} lrep.seed={}",
+            image.init, image.seed
         ))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

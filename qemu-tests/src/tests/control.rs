@@ -20,7 +20,7 @@ use super::path::Path;
 use super::{Test, tests};
 use crate::guest::lab::Lab;
 use crate::guest::module;
-use crate::guest::netlink::{Attributes, Netlink, Refusal, parse};
+use crate::guest::netlink::{Attributes, Netlink, Refusal, parse, uint};
 use crate::guest::privilege;
 use crate::guest::relay::{
     Config, Events, Relay, Session, State, Totals, bulk_ids, bulk_of, id_of, octets,
@@ -134,7 +134,7 @@ fn a_session_is_told_as_it_was_made(lab: &Lab) -> Result<()> {
 type Position = Vec<u16>;
 
 /// A valid message of each command that takes attributes.
-fn valid_messages(id: u64) -> Vec<(Command, Attributes)> {
+pub(super) fn valid_messages(id: u64) -> Vec<(Command, Attributes)> {
     let mut other = session();
     other.streams = streams(
         (SocketAddr::new(WEST, 20_100), Some(CALLER_RTP)),
@@ -563,8 +563,15 @@ fn addresses_that_are_no_hosts_cannot_be_local(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+/// The id of a session in an answer.
+pub(super) fn id_told(answer: &[u8]) -> Result<u64> {
+    let found = parse(answer)?;
+    let id = found.iter().find(|(id, _)| *id == attr::ID);
+    uint(id.context("a session without an id")?.1)
+}
+
 /// This many sessions on ports of their own.
-fn many(count: u16) -> Vec<Session> {
+pub(super) fn many(count: u16) -> Vec<Session> {
     (0..count)
         .map(|number| {
             let port = PORTS.0 + 4 * number;

@@ -6,14 +6,17 @@ mod call;
 mod control;
 mod datapath;
 mod expiry;
+mod faults;
 mod fixture;
 mod forwarding;
+mod fuzz;
 mod learning;
 mod lifecycle;
 mod path;
 mod policy;
 mod quality;
 mod versions;
+mod ynl;
 
 use anyhow::Result;
 
@@ -87,6 +90,24 @@ pub const TESTS: &[&[Test]] = &[
     quality::TESTS,
     expiry::TESTS,
     control::TESTS,
+    ynl::TESTS,
     call::TESTS,
     lifecycle::TESTS,
+    fuzz::TESTS,
+    fuzz::ON_PATHS,
 ];
+
+/// Tests that need the debug kernel.
+pub const DEBUG_TESTS: &[&[Test]] = &[faults::TESTS, faults::ON_ALL_PATHS];
+
+/// The last test of every run on the debug kernel.
+pub static LAST_OF_DEBUG: &Test = &faults::NO_MEMORY_IS_LOST;
+
+/// The test of this name.
+pub fn find(name: &str) -> Option<&'static Test> {
+    let lists = TESTS.iter().chain(DEBUG_TESTS).copied();
+    lists
+        .flatten()
+        .chain([LAST_OF_DEBUG])
+        .find(|test| test.name == name)
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What happens when memory runs out, moves, or is lost. The debug kernel makes it happen.
+
+use anyhow::{Context, Result, bail, ensure};
+use genl_proto::generated::{Command, config, session as attr};
+use nix::errno::Errno;
+use nix::libc;
+
+use super::control::{id_told, many, valid_messages};
+use super::fixture::{
+    CALLER_RTP, Call, EAST_RTP, LOCALS, PORTS, WEST_RTP, expect, idle_relay, session, streams,
+};
+use super::path::Path;
+use super::{Test, tests, tests_on_all_paths};
+use super::{datapath, policy, quality, versions};
+use crate::guest::debug::{FailNth, Faults, leaks};
+use crate::guest::lab::Lab;
+use crate::guest::module;
+use crate::guest::netlink::Attributes;
+use crate::guest::relay::{Config, Events, Relay, Session, State, octets};
+use crate::guest::topology::CALLEE;
+use crate::guest::wait::{LIMIT, until};
+
+pub const TESTS: &[Test] = tests![
+    every_promise_about_media_holds_while_packets_move_in_memory,
+    a_command_without_memory_fails_and_changes_nothing,
+    a_dump_without_memory_fails_and_the_next_is_whole,
+];
+
+pub const ON_ALL_PATHS: &[Test] = tests_on_all_paths![media_without_memory_is_dropped_and_counted];
+
+/// Ends every run: none of the tests before may have lost memory.
+pub static NO_MEMORY_IS_LOST: Test = Test {
+    name: "no_memory_is_lost",
+    run: no_memory_is_lost,
+};
+
+/// Commands allocate this often at most. It only ends a loop that would not end by itself.
+const MOST_ALLOCATIONS: u32 = 2000;
+
+fn no_memory_is_lost(_lab: &Lab) -> Result<()> {
+    let leaks = leaks()?;
+    ensure!(leaks.is_empty(), "lost memory:\n{leaks}");
+    Ok(())
+}
+
+fn every_promise_about_media_holds_while_packets_move_in_memory(lab: &Lab) -> Result<()> {
+    let promises = [
+        datapath::ON_ALL_PATHS,
+        datapath::ON_SOME_PATHS,
+        versions::ON_PATHS,
+        policy::ON_PATHS,
+        quality::ON_PATHS,
+    ];
+    for test in promises.into_iter().flatten() {
+        lab.step(test.name);
+        let faults = Faults::in_packet_memory()?;
+        (test.run)(lab).context(test.name)?;
+        drop(faults);
+        lab.clean_up();
+    }
+    Ok(())
+}
+
+fn media_without_memory_is_dropped_and_counted(lab: &Lab, path: Path) -> Result<()> {
+    const COUNT: u16 = 100;
+    let call = Call::new(lab, path)?;
+    // A clone of each packet: it has to be copied before it is changed.
+    let _at_relay = lab.capture(&call.net.relay, "west")?;
+    let sent = call.caller.send_rtp(path.west, 0..COUNT)?;
+    expect(&call.net.at_callee, path.east, path.callee, &sent)?;
+    let faults = Faults::in_allocations_of_the_module()?;
+    call.caller.send_rtp(path.west, 0..COUNT)?;
+    until("packets without memory counted", LIMIT, || {
+        let dropped: u64 = call.counters()?[0].drops.iter().map(|one| one.1).sum();
+        Ok((dropped == u64::from(COUNT)).then_some(()))
+    })?;
+    drop(faults);
+    let more = call.caller.send_rtp(path.west, COUNT..2 * COUNT)?;
+    let all: Vec<_> = sent.into_iter().chain(more).collect();
+    expect(&call.net.at_callee, path.east, path.callee, &all)?;
+    Ok(())
+}
+
+/// What a command can change, without the numbers that differ from one try to the next.
+#[derive(Debug, PartialEq)]
+struct Table {
+    sessions: Vec<State>,
+    config: Config,
+}
+
+impl Table {
+    fn read(relay: &Relay) -> Result<Self> {
+        let mut sessions = relay.sessions()?;
+        for session in &mut sessions {
+            (session.id, session.age_ms, session.idle_ms) = (0, 0, 0);
+        }
+        Ok(Self {
+            sessions,
+            config: relay.config()?,
+        })
+    }
+}
+
+/// Lets the table be what it was before every try, and tells the id of its only session.
+fn restore(relay: &Relay) -> Result<u64> {
+    relay.flush(None)?;
+    relay.configure(PORTS, &LOCALS)?;
+    relay.make(&session())
+}
+
+/// A request of each kind, about the session with this id where it is about one.
+fn requests(id: u64) -> Vec<(Command, Attributes)> {
+    let mut requests = valid_messages(id);
+    let moved = std::net::SocketAddr::new(CALLEE, 42_000);
+    let mut set = Attributes::new().uint(attr::ID, id).u32(attr::OWNER, 8);
+    for stream in streams((WEST_RTP, Some(CALLER_RTP)), (EAST_RTP, Some(moved))) {
+        set = set.nest(attr::STREAM, &stream.attributes());
+    }
+    let replacing = Session {
+        label: b"another call".to_vec(),
+        replace: true,
+        ..session()
+    };
+    let wider = Attributes::new()
+        .u16(config::PORT_MIN, PORTS.0)
+        .u16(config::PORT_MAX, PORTS.1 + 1)
+        .bytes(config::LOCAL_ADDRESS, &[10, 5, 0, 1]);
+    let wider = LOCALS.into_iter().fold(wider, |wider, address| {
+        wider.bytes(config::LOCAL_ADDRESS, &octets(address))
+    });
+    requests.extend([
+        (Command::SessionSet, set),
+        (Command::SessionNew, replacing.attributes()),
+        (Command::ConfigSet, wider),
+        (Command::ConfigGet, Attributes::new()),
+        (Command::TotalsGet, Attributes::new()),
+    ]);
+    requests
+}
+
+fn a_command_without_memory_fails_and_changes_nothing(lab: &Lab) -> Result<()> {
+    let (net, relay) = idle_relay(lab)?;
+    // Somebody listens, so that events are made.
+    let _events = Events::subscribe(&net.relay)?;
+    let mut faults = FailNth::new()?;
+    let id = restore(&relay)?;
+    for number in 0..requests(id).len() {
+        let id = restore(&relay)?;
+        let before = Table::read(&relay)?;
+        let (command, attributes) = requests(id).swap_remove(number);
+        relay
+            .call(command, &attributes)?
+            .map_err(|refusal| anyhow::anyhow!("{} was refused: {refusal:?}", command.name()))?;
+        let after = Table::read(&relay)?;
+        let (mut refused, mut lost, mut done) = (0, 0, 0);
+        for nth in 1..=MOST_ALLOCATIONS {
+            let id = restore(&relay)?;
+            let (command, attributes) = requests(id).swap_remove(number);
+            let what = || format!("{} with allocation {nth} failing", command.name());
+            let (sent, reached) =
+                faults.during(nth, || relay.netlink.send(command as u8, 0, &attributes))?;
+            let outcome = match sent.with_context(what)? {
+                Ok(sequence) => match relay.netlink.answers(sequence) {
+                    Ok(outcome) => outcome.map_err(|refusal| refusal.errno).map(|_| true),
+                    Err(error) if error.downcast_ref() == Some(&Errno::ENOBUFS) => Ok(false),
+                    Err(error) => return Err(error).with_context(what),
+                },
+                Err(errno) => Err(errno),
+            };
+            let now = Table::read(&relay)?;
+            match outcome {
+                Err(Errno::ENOMEM | Errno::ENOBUFS) => {
+                    refused += 1;
+                    ensure!(now == before, "{} changed {before:?} to {now:?}", what());
+                }
+                Err(other) => bail!("{}: {other}", what()),
+                // The kernel had no memory for the acknowledgement.
+                Ok(false) => {
+                    lost += 1;
+                    ensure!(
+                        now == before || now == after,
+                        "{} left half a change: {now:?}",
+                        what()
+                    );
+                }
+                Ok(true) => {
+                    done += 1;
+                    ensure!(now == after, "{} did {now:?}, not {after:?}", what());
+                }
+            }
+            if !reached {
+                ensure!(outcome == Ok(true), "{} of none: {outcome:?}", what());
+                break;
+            }
+            ensure!(nth < MOST_ALLOCATIONS, "{} has no end", what());
+        }
+        lab.step(format!(
+            "{}: {refused} refused, {lost} answers lost, {done} done all the same",
+            command.name()
+        ));
+        ensure!(refused > 0, "{} needs no memory at all", command.name());
+    }
+    drop(relay);
+    drop(net);
+    no_memory_is_lost(lab)
+}
+
+fn a_dump_without_memory_fails_and_the_next_is_whole(lab: &Lab) -> Result<()> {
+    let (net, relay) = idle_relay(lab)?;
+    // More than one message holds.
+    let ids = relay.make_many(&many(200))?;
+    let mut faults = FailNth::new()?;
+    let (mut failed, mut whole) = (0, 0);
+    for nth in 1..=MOST_ALLOCATIONS {
+        let relay = Relay::open(&net.relay)?;
+        let (outcome, reached) = faults.during(nth, || {
+            relay.netlink.call(
+                Command::SessionGet as u8,
+                libc::NLM_F_DUMP,
+                &Attributes::new(),
+            )
+        })?;
+        match outcome {
+            Ok(Ok(answers)) => {
+                whole += 1;
+                let told: Vec<_> = answers.iter().map(|one| id_told(one)).collect();
+                ensure!(
+                    told.iter().flatten().eq(&ids),
+                    "with allocation {nth} failing: {told:?}"
+                );
+            }
+            Ok(Err(refusal)) => {
+                failed += 1;
+                ensure!(refusal.errno == Errno::ENOMEM, "{nth}: {refusal:?}");
+            }
+            Err(error) => {
+                failed += 1;
+                ensure!(
+                    matches!(error.downcast_ref(), Some(Errno::ENOBUFS | Errno::ENOMEM)),
+                    "{nth}: {error:#}"
+                );
+            }
+        }
+        // The socket is closed in the middle of it.
+        drop(relay);
+        if !reached {
+            break;
+        }
+        ensure!(nth < MOST_ALLOCATIONS, "a dump has no end");
+    }
+    lab.step(format!("{failed} failed, {whole} whole"));
+    ensure!(failed > 0, "a dump needs no memory at all");
+    ensure!(relay.sessions()?.len() == ids.len(), "sessions are missing");
+    relay.end_many(&ids)?;
+    module::unload()?;
+    module::load()?;
+    Ok(())
+}
