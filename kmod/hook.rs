@@ -375,7 +375,7 @@ where
     };
     let (leg, flow) = match facing(leg, arriving.source, rcu) {
         Some(found) => found,
-        None => match stranger(table, leg, &arriving, &packet) {
+        None => match stranger(table, leg, arriving, &packet) {
             Ok(found) => found,
             Err(reason) => {
                 leg.counters()
@@ -407,11 +407,14 @@ where
 }
 
 /// Where a packet of nobody's remote arrived, if that is learned and the packet makes its source one.
+///
+/// `arriving` is copied for it, so that it need not be in memory for anybody else.
 #[cold]
+#[inline(never)]
 fn stranger<'r, V: Relayed>(
     table: &Table,
     leg: &'r Leg,
-    arriving: &Arriving<V::TransportAddress>,
+    arriving: Arriving<V::TransportAddress>,
     packet: &Packet<'r, V>,
 ) -> Result<(&'r Leg, &'r Flow), DropReason> {
     let rcu = packet.rcu();
