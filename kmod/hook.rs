@@ -461,8 +461,13 @@ fn relay<V: Relayed>(
     let segments = u64::from(packet.segments());
     let refuse = |reason| leg.counters().drops().count(reason, segments);
 
-    // Nothing is as short as a payload of wrong length counts.
-    let length = arriving.payload_length().unwrap_or_default();
+    let length = match arriving.payload_length() {
+        Ok(length) => length,
+        Err(refusal) => {
+            refuse(refusal.into());
+            return packet.drop();
+        }
+    };
     let class = match packet.linear::<V::Start>() {
         Some(start) => payload::classify(V::payload(start), length),
         None => payload::Class::Other,
