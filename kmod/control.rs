@@ -3,8 +3,12 @@
 //! The commands and events of the generic netlink family, as `genl-proto/lreproxy.yaml` has them.
 
 use crate::{
+    alarms::Told,
     counters::Totals,
-    message,
+    message::{
+        self,
+        Report, //
+    },
     namespace::{
         Control,
         Relay, //
@@ -22,6 +26,7 @@ use crate::{
         },
         namespace::Net,
         nlattr::Writer,
+        rcu::ReadSide,
         time, //
     },
     proto::{
@@ -40,7 +45,10 @@ use crate::{
         DropReason,
         EndReason, //
     },
-    relay::validate,
+    relay::{
+        limits::Limits,
+        validate, //
+    },
     sessions::{
         Prepared,
         Refused,
@@ -64,8 +72,12 @@ pub(crate) static FAMILY: Family = Family::new(
     &GROUPS,
 );
 
-static GROUPS: [Group; 1] = [Group::new(proto::GROUP_EVENTS)];
+static GROUPS: [Group; 2] = [
+    Group::new(proto::GROUP_EVENTS),
+    Group::new(proto::GROUP_REPORTS),
+];
 const EVENTS: u32 = 0;
+const REPORTS: u32 = 1;
 
 static OPERATIONS: [Operation; 11] = [
     Operation::doit::<New, _>(&NEW),
@@ -200,6 +212,29 @@ pub(crate) fn notify_ended(net: Net, session: &Session, reason: EndReason) {
     });
     // A listener that is too slow finds out from its socket (ENOBUFS) and reads the table again.
     let _ = sent;
+}
+
+/// Tells the listeners of an alarm.
+pub(crate) fn notify_alarm(net: Net, told: &Told<'_>) {
+    let size = message::ALARM_SIZE;
+    // As for the end of a session.
+    let _ = FAMILY.notify(net, EVENTS, Command::Alarm, size, |writer| {
+        message::write_alarm(writer, told)
+    });
+}
+
+/// Whether anybody wants to know of RTCP packets.
+pub(crate) fn are_reports_heard(net: Net, rcu: ReadSide<'_>) -> bool {
+    FAMILY.is_heard(net, REPORTS, rcu)
+}
+
+/// Tells the listeners of an RTCP packet.
+pub(crate) fn notify_report(net: Net, report: &Report<'_>, rcu: ReadSide<'_>) {
+    let size = message::REPORT_SIZE;
+    // There will be another one.
+    let _ = FAMILY.notify_of_packet(net, REPORTS, Command::Report, size, rcu, |writer| {
+        message::write_report(writer, report)
+    });
 }
 
 fn refused(request: &Request<'_>, refused: Refused) -> Error {
@@ -442,6 +477,10 @@ impl Do for ConfigGet {
             writer.u16(config::PORT_MIN, settings.port_min)?;
             writer.u16(config::PORT_MAX, settings.port_max)?;
             writer.u32(config::QUALITY, settings.quality.into())?;
+            let limits = settings.limits;
+            writer.u32(config::SESSIONS_MAX, limits.sessions)?;
+            writer.u32(config::HALF_OPEN_MAX, limits.half_open)?;
+            writer.uint(config::MEMORY_MAX, limits.memory)?;
             for (address, _) in addresses {
                 message::write_ip(&mut writer, config::LOCAL_ADDRESS, address)?;
             }
@@ -500,15 +539,22 @@ impl Do for ConfigSet {
                 list.push(address, GFP_KERNEL)?;
             }
         }
-        let quality = attributes
-            .get(config::QUALITY)
-            .and_then(|quality| quality.u32());
+        let number = |id| attributes.get(id).and_then(|number| number.u32());
+        let quality = number(config::QUALITY);
+        let memory = attributes
+            .get(config::MEMORY_MAX)
+            .and_then(|memory| memory.uint());
         let change = |old: Settings| {
             let (port_min, port_max) = range.unwrap_or((old.port_min, old.port_max));
             Settings {
                 port_min,
                 port_max,
                 quality: quality.map_or(old.quality, |quality| quality != 0),
+                limits: Limits {
+                    sessions: number(config::SESSIONS_MAX).unwrap_or(old.limits.sessions),
+                    half_open: number(config::HALF_OPEN_MAX).unwrap_or(old.limits.half_open),
+                    memory: memory.unwrap_or(old.limits.memory),
+                },
             }
         };
         relay
@@ -536,19 +582,28 @@ impl Do for TotalsGet {
         relay.control(|control| -> Result {
             let mut unowned = Totals::default();
             if let Some(count) = unowned.drops.get_mut(DropReason::NoSession as usize) {
-                *count = relay.unowned();
+                *count = relay.alarms().unowned();
             }
             let mut relayed = control.sessions.relayed();
             relayed.add(&unowned);
             let history = control.sessions.history();
             let mut writer = answer.writer();
-            writer.uint(totals::SESSIONS, control.sessions.live())?;
+            writer.uint(totals::SESSIONS, control.sessions.usage().sessions)?;
             writer.uint(totals::CREATED, history.created)?;
             writer.uint(totals::EXPIRED, history.expired)?;
             writer.uint(totals::REPLACED, history.replaced)?;
             writer.nest(totals::RELAYED, |writer| {
                 message::write_totals(writer, &relayed)
-            })
+            })?;
+            let usage = control.sessions.usage();
+            writer.uint(totals::HALF_OPEN, usage.half_open)?;
+            writer.uint(totals::MEMORY, usage.memory)?;
+            writer.uint(totals::REFUSED_SESSIONS, history.refused.sessions)?;
+            writer.uint(totals::REFUSED_HALF_OPEN, history.refused.half_open)?;
+            writer.uint(totals::REFUSED_MEMORY, history.refused.memory)?;
+            let (alarms, missed) = relay.alarms().counts();
+            writer.uint(totals::ALARMS, alarms)?;
+            writer.uint(totals::ALARMS_MISSED, missed)
         })?;
         request.send(answer)
     }

@@ -57,13 +57,16 @@ impl Drops {
         }
     }
 
+    /// What was counted so far for one reason.
+    pub(crate) fn get(&self, reason: DropReason) -> u64 {
+        self.0
+            .get(reason as usize)
+            .map_or(0, |counter| counter.load(Relaxed))
+    }
+
     /// What was counted so far.
     pub(crate) fn read(&self) -> [u64; DropReason::ALL.len()] {
-        core::array::from_fn(|reason| {
-            self.0
-                .get(reason)
-                .map_or(0, |counter| counter.load(Relaxed))
-        })
+        DropReason::ALL.map(|reason| self.get(reason))
     }
 }
 

@@ -25,6 +25,10 @@ use crate::{
             Jiffies, //
         },
     },
+    proto::{
+        self,
+        DropReason, //
+    },
     relay::{
         admission::Carries,
         learning::Heard,
@@ -44,6 +48,7 @@ use crate::{
 use core::{
     net::SocketAddr,
     sync::atomic::{
+        AtomicU32,
         AtomicU64,
         Ordering::Relaxed, //
     },
@@ -63,6 +68,10 @@ pub(crate) struct Leg {
     twin: Option<RcuArc<Leg>>,
     flow: RcuSlot<Flow>,
     admitted: AtomicU64,
+    /// When an RTCP packet was told last.
+    reported: AtomicU64,
+    /// For which reasons of dropping packets there is an alarm, a bit each.
+    alarmed: AtomicU32,
     counters: Counters,
     reception: Reception<AtomicU64>,
     tally: Tally<AtomicU64>,
@@ -82,6 +91,8 @@ impl Leg {
                 twin,
                 flow: RcuSlot::new(Some(flow)),
                 admitted: AtomicU64::new(0),
+                reported: AtomicU64::new(0),
+                alarmed: AtomicU32::new(0),
                 counters: Counters::default(),
                 reception: Reception::default(),
                 tally: Tally::default(),
@@ -99,6 +110,15 @@ impl Leg {
     #[inline(always)]
     pub(crate) fn twin(&self) -> Option<&Leg> {
         self.twin.as_deref()
+    }
+
+    /// Whether somebody's packets are expected here: the party's, or those of one to be learned.
+    pub(crate) fn expects_somebody(&self, rcu: ReadSide<'_>) -> bool {
+        let expects = |leg: &Leg| {
+            leg.flow(rcu)
+                .is_some_and(|flow| !flow.remote.is_nobody() || flow.terms.is_some())
+        };
+        expects(self) || self.twin().is_some_and(expects)
     }
 
     /// What is done with packets right now.
@@ -125,6 +145,39 @@ impl Leg {
     /// When the last packet was admitted; the beginning of time when none was.
     pub(crate) fn last_admitted(&self) -> Jiffies {
         Jiffies::from_raw(self.admitted.load(Relaxed))
+    }
+
+    /// Whether an RTCP packet may be told again, which it then counts as.
+    pub(crate) fn is_report_due(&self) -> bool {
+        let now = time::now();
+        let last = self.reported.load(Relaxed);
+        let is_due = last == 0
+            || now.ms_since(Jiffies::from_raw(last)) >= u64::from(proto::REPORT_INTERVAL_MS);
+        is_due
+            && self
+                .reported
+                .compare_exchange(last, now.as_raw(), Relaxed, Relaxed)
+                .is_ok()
+    }
+
+    /// Whether there is an alarm about packets dropped for this reason.
+    pub(crate) fn is_alarmed(&self, reason: DropReason) -> bool {
+        self.alarmed.load(Relaxed) & bit(reason) != 0
+    }
+
+    /// Notes whether there is one, and tells whether there was.
+    pub(crate) fn set_alarmed(&self, reason: DropReason, is_alarmed: bool) -> bool {
+        let before = if is_alarmed {
+            self.alarmed.fetch_or(bit(reason), Relaxed)
+        } else {
+            self.alarmed.fetch_and(!bit(reason), Relaxed)
+        };
+        before & bit(reason) != 0
+    }
+
+    /// Packets dropped for this reason.
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
+        self.counters.drops().get(reason)
     }
 
     /// Measures an RTP packet that was admitted. `clock` is the signalled one.
@@ -172,6 +225,11 @@ impl Leg {
     pub(crate) fn totals(&self) -> Totals {
         self.counters.read()
     }
+}
+
+fn bit(reason: DropReason) -> u32 {
+    const { assert!(DropReason::ALL.len() <= 32) };
+    1 << reason as u32
 }
 
 #[inline(always)]

@@ -57,7 +57,7 @@ void lrep_genlmsg_end(struct sk_buff *skb, void *hdr);
 void lrep_genlmsg_cancel(struct sk_buff *skb, void *hdr);
 int lrep_genlmsg_reply(struct sk_buff *skb, struct genl_info *info);
 int lrep_genlmsg_multicast_netns(const struct genl_family *family, struct net *net,
-				 struct sk_buff *skb, unsigned int group);
+				 struct sk_buff *skb, unsigned int group, gfp_t flags);
 bool lrep_genl_has_listeners(const struct genl_family *family, struct net *net,
 			     unsigned int group);
 struct nlattr *lrep_nla_nest_start(struct sk_buff *skb, int attrtype);

@@ -4,6 +4,8 @@
 //! count and no route look-up in the ordinary case.
 
 use crate::{
+    alarms::Offence,
+    control,
     endpoint::{
         Flow,
         Forward,
@@ -13,8 +15,9 @@ use crate::{
         self,
         Hearing, //
     },
+    message,
+    namespace::Relay,
     net::{
-        namespace::Net,
         rcu::{
             RcuArc,
             ReadSide, //
@@ -29,8 +32,13 @@ use crate::{
             Verdict,
             Version, //
         },
+        time, //
     },
-    proto::DropReason,
+    proto::{
+        self,
+        AlarmReason,
+        DropReason, //
+    },
     relay::{
         admission::{
             self,
@@ -57,10 +65,7 @@ use crate::{
         Table, //
     },
 };
-use core::sync::atomic::{
-    AtomicU64,
-    Ordering::Relaxed, //
-};
+use core::net::SocketAddr;
 
 /// What the path needs to know of a version of IP.
 pub(crate) trait Relayed: Version + Sized {
@@ -322,15 +327,9 @@ pub(crate) struct Leaving {
     hops: u8,
 }
 
-/// What becomes of a packet at a relay that has a `table`. `unowned` counts the packets to ports
-/// of the range that no session owns.
+/// What becomes of a packet at a relay that has a `table`.
 #[inline(always)]
-pub(crate) fn decide<V: Relayed>(
-    net: Net,
-    table: &Table,
-    unowned: &AtomicU64,
-    packet: Packet<'_, V>,
-) -> Verdict
+pub(crate) fn decide<V: Relayed>(relay: &Relay, table: &Table, packet: Packet<'_, V>) -> Verdict
 where
     Remote: PartialEq<V::TransportAddress>,
 {
@@ -340,7 +339,7 @@ where
         return packet.accept();
     }
     match V::ports(header, table) {
-        Some(ports) => receive(net, table, ports, unowned, packet),
+        Some(ports) => receive(relay, table, ports, packet),
         None => packet.accept(),
     }
 }
@@ -349,10 +348,9 @@ where
 /// pay for saving registers.
 #[inline(never)]
 fn receive<V: Relayed>(
-    net: Net,
+    relay: &Relay,
     table: &Table,
     ports: &Ports,
-    unowned: &AtomicU64,
     mut packet: Packet<'_, V>,
 ) -> Verdict
 where
@@ -370,7 +368,7 @@ where
         if !table.in_range(port) {
             return packet.accept();
         }
-        unowned.fetch_add(packet.segments().into(), Relaxed);
+        count_unowned(relay, &mut packet);
         return packet.drop();
     };
     let (leg, flow) = match facing(leg, arriving.source, rcu) {
@@ -381,11 +379,80 @@ where
                 leg.counters()
                     .drops()
                     .count(reason, packet.segments().into());
+                alarm_stranger(relay, table, leg, reason, &mut packet);
                 return packet.drop();
             }
         },
     };
-    relay(net, table, leg, flow, &arriving, packet)
+    forward(relay, table, leg, flow, &arriving, packet)
+}
+
+/// Where a packet came from, and where it was sent to. Its headers are read once more, so that they
+/// need not be at hand in the ordinary case.
+fn path<V: Relayed>(packet: &mut Packet<'_, V>) -> Option<(SocketAddr, SocketAddr)> {
+    let arriving = arriving(packet)?;
+    let address = |end: V::TransportAddress| SocketAddr::from(end.into());
+    Some((address(arriving.source), address(arriving.destination)))
+}
+
+fn arriving<V: Relayed>(packet: &mut Packet<'_, V>) -> Option<Arriving<V::TransportAddress>> {
+    Some(V::parse(packet.linear::<V::Headers>()?).0)
+}
+
+/// Counts packets to a port that no session owns.
+#[cold]
+#[inline(never)]
+fn count_unowned<V: Relayed>(relay: &Relay, packet: &mut Packet<'_, V>) {
+    if let Some(path) = path(packet) {
+        relay.count_unowned(packet.segments().into(), path, packet.rcu());
+    }
+}
+
+/// Raises an alarm about packets of a stranger that were dropped.
+#[cold]
+#[inline(never)]
+fn alarm_stranger<V: Relayed>(
+    relay: &Relay,
+    table: &Table,
+    leg: &Leg,
+    dropped: DropReason,
+    packet: &mut Packet<'_, V>,
+) {
+    let Some((source, _)) = path(packet) else {
+        return;
+    };
+    let is_loop = table.is_relay_port(source);
+    let reason = match dropped {
+        DropReason::ForeignSource | DropReason::UnusableSource if is_loop => AlarmReason::Loop,
+        // Nobody is a stranger where nobody has been signalled yet.
+        DropReason::ForeignSource if leg.expects_somebody(packet.rcu()) => {
+            AlarmReason::ForeignSource
+        }
+        _ => return,
+    };
+    alarm(relay, leg, (dropped, reason), packet);
+}
+
+/// Raises an alarm about packets that were dropped.
+#[cold]
+#[inline(never)]
+fn alarm<V: Relayed>(
+    relay: &Relay,
+    leg: &Leg,
+    (dropped, reason): (DropReason, AlarmReason),
+    packet: &mut Packet<'_, V>,
+) {
+    let Some((source, local)) = path(packet) else {
+        return;
+    };
+    let offence = Offence {
+        dropped,
+        reason,
+        local,
+        source,
+    };
+    let packets = packet.segments().into();
+    relay.alarms().raise(leg, offence, packets, packet.rcu());
 }
 
 /// The endpoint a packet arrived at: the one whose remote sent it, which is one of two when they share
@@ -449,8 +516,8 @@ fn stranger<'r, V: Relayed>(
 }
 
 #[inline(always)]
-fn relay<V: Relayed>(
-    net: Net,
+fn forward<V: Relayed>(
+    relay: &Relay,
     table: &Table,
     leg: &Leg,
     flow: &Flow,
@@ -486,16 +553,23 @@ fn relay<V: Relayed>(
         let rtp = packet.linear::<V::Rtp>().map(V::rtp).filter(|_| is_rtp);
         if let Err(reason) = gate.pass(rtp, segments, length) {
             refuse(reason);
+            if reason == DropReason::Rate {
+                alarm(relay, leg, (reason, AlarmReason::Flood), &mut packet);
+            }
             return packet.drop();
         }
     }
-    if is_rtp && flow.carries == Carries::Rtp && table.settings().quality {
-        if let Some(rtp) = packet.linear::<V::Rtp>().map(V::rtp) {
-            leg.measure(&rtp, flow.clock);
-            if segments > 1 {
-                measure_segments(leg, flow, &packet);
+    if is_rtp {
+        if flow.carries == Carries::Rtp && table.settings().quality {
+            if let Some(rtp) = packet.linear::<V::Rtp>().map(V::rtp) {
+                leg.measure(&rtp, flow.clock);
+                if segments > 1 {
+                    measure_segments(leg, flow, &packet);
+                }
             }
         }
+    } else if class == payload::Class::Rtcp {
+        report(relay, leg, &mut packet);
     }
     leg.touch();
     let Some(forward) = &flow.forward else {
@@ -504,9 +578,11 @@ fn relay<V: Relayed>(
     };
     if !arriving.hops_allow_forwarding() {
         refuse(DropReason::TtlExceeded);
+        let about = (DropReason::TtlExceeded, AlarmReason::Loop);
+        alarm(relay, leg, about, &mut packet);
         return V::reject(packet, IcmpError::TimeExceeded);
     }
-    let Some(route) = forward.route(net, rcu) else {
+    let Some(route) = forward.route(relay.net(), rcu) else {
         refuse(DropReason::NoRoute);
         return packet.drop();
     };
@@ -557,6 +633,41 @@ fn relay<V: Relayed>(
     leg.counters().count(segments, length);
     let priority = V::priority(leaving.traffic_class);
     packet.transmit(route, sending.mark, priority)
+}
+
+/// Tells whoever listens of an RTCP packet with a sender or receiver report.
+#[cold]
+#[inline(never)]
+fn report<V: Relayed>(relay: &Relay, leg: &Leg, packet: &mut Packet<'_, V>) {
+    let headers = size_of::<V::Headers>();
+    let Some(header) = packet.segment::<{ rtcp::HEADER }>(headers, 0) else {
+        return;
+    };
+    if !rtcp::is_report(&header)
+        || !control::are_reports_heard(relay.net(), packet.rcu())
+        || !leg.is_report_due()
+    {
+        return;
+    }
+    let mut bytes = [0; proto::REPORT_MAX as usize];
+    let (Some((source, local)), Some(arriving)) = (path(packet), arriving(packet)) else {
+        return;
+    };
+    let length = usize::from(arriving.payload_length().unwrap_or_default());
+    let length = length.min(bytes.len());
+    let Some(bytes) = bytes.get_mut(..length) else {
+        return;
+    };
+    if packet.read(headers, bytes) {
+        let report = message::Report {
+            session: leg.session(),
+            local,
+            source,
+            arrived: time::nanoseconds(),
+            packet: bytes,
+        };
+        control::notify_report(relay.net(), &report, packet.rcu());
+    }
 }
 
 /// Measures the packets after the first of those that were aggregated to one.

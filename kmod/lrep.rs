@@ -10,6 +10,7 @@
 use kernel::prelude::*;
 use net::genl::Registered;
 
+mod alarms;
 mod control;
 mod counters;
 mod endpoint;

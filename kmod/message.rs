@@ -3,6 +3,7 @@
 //! From attributes to values and back.
 
 use crate::{
+    alarms::Told,
     counters::Totals,
     net::{
         genl::Request,
@@ -16,12 +17,14 @@ use crate::{
     },
     proto::{
         self,
+        alarm,
         counters,
         drops,
         endpoint,
         learning,
         quality,
         receiving,
+        report,
         sending,
         session,
         stream,
@@ -70,6 +73,11 @@ const SESSION_SIZE: usize = 512;
 const STREAM_SIZE: usize = 1536;
 /// Room for the largest session, in bytes.
 pub(crate) const SESSION_MAX: usize = SESSION_SIZE + STREAM_SIZE * proto::STREAMS_MAX as usize;
+
+/// Room for an alarm, in bytes.
+pub(crate) const ALARM_SIZE: usize = 512;
+/// Room for an RTCP packet, in bytes.
+pub(crate) const REPORT_SIZE: usize = 128 + proto::REPORT_MAX as usize;
 
 /// An attribute that must be there.
 pub(crate) fn required<'a>(
@@ -339,6 +347,47 @@ pub(crate) fn write_session(writer: &mut Writer<'_>, session: &Session, now: Jif
     }
     writer.uint(session::AGE_MS, session.age_ms(now))?;
     writer.uint(session::IDLE_MS, session.idle_ms(now))
+}
+
+/// Writes an alarm.
+pub(crate) fn write_alarm(writer: &mut Writer<'_>, told: &Told<'_>) -> Result {
+    let offence = &told.offence;
+    writer.u32(alarm::REASON, offence.reason as u32)?;
+    if let Some(session) = told.session {
+        writer.uint(alarm::SESSION, session.id())?;
+        writer.bytes(alarm::LABEL, session.label())?;
+        writer.u32(alarm::OWNER, session.owner())?;
+    }
+    write_ip(writer, alarm::LOCAL_ADDRESS, offence.local.ip())?;
+    writer.be16(alarm::LOCAL_PORT, offence.local.port())?;
+    write_ip(writer, alarm::SOURCE_ADDRESS, offence.source.ip())?;
+    writer.be16(alarm::SOURCE_PORT, offence.source.port())?;
+    writer.uint(alarm::PACKETS, told.packets)
+}
+
+/// An RTCP packet that has arrived.
+pub(crate) struct Report<'p> {
+    /// The session's id.
+    pub(crate) session: u64,
+    /// Where it was sent to.
+    pub(crate) local: SocketAddr,
+    /// Where it came from.
+    pub(crate) source: SocketAddr,
+    /// When, in nanoseconds.
+    pub(crate) arrived: u64,
+    /// Its beginning.
+    pub(crate) packet: &'p [u8],
+}
+
+/// Writes an RTCP packet.
+pub(crate) fn write_report(writer: &mut Writer<'_>, told: &Report<'_>) -> Result {
+    writer.uint(report::SESSION, told.session)?;
+    write_ip(writer, report::LOCAL_ADDRESS, told.local.ip())?;
+    writer.be16(report::LOCAL_PORT, told.local.port())?;
+    write_ip(writer, report::SOURCE_ADDRESS, told.source.ip())?;
+    writer.be16(report::SOURCE_PORT, told.source.port())?;
+    writer.uint(report::ARRIVED_NS, told.arrived)?;
+    writer.bytes(report::PACKET, told.packet)
 }
 
 fn write_stream(writer: &mut Writer<'_>, live: &LiveStream, now: Jiffies) -> Result {

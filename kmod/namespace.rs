@@ -3,6 +3,7 @@
 //! The relay of one network namespace: its table, its sessions, its clock.
 
 use crate::{
+    alarms::Alarms,
     control, hook, impl_tick,
     net::{
         namespace::{
@@ -27,7 +28,10 @@ use crate::{
         },
         time, //
     },
-    relay::remote::Remote,
+    relay::{
+        limits::Limits,
+        remote::Remote, //
+    },
     sessions::{
         Refused,
         Sessions, //
@@ -38,12 +42,9 @@ use crate::{
         Table, //
     },
 };
-use core::{
-    net::IpAddr,
-    sync::atomic::{
-        AtomicU64,
-        Ordering::Relaxed, //
-    },
+use core::net::{
+    IpAddr,
+    SocketAddr, //
 };
 use kernel::{
     new_mutex,
@@ -63,6 +64,11 @@ const UNSET: Settings = Settings {
     port_min: 0,
     port_max: 0,
     quality: true,
+    limits: Limits {
+        sessions: 0,
+        half_open: 0,
+        memory: 0,
+    },
 };
 
 /// The relay of one network namespace.
@@ -73,7 +79,8 @@ pub(crate) struct Relay {
     ticker: Ticker<Relay>,
     net: Net,
     table: RcuSlot<Table>,
-    unowned: AtomicU64,
+    #[pin]
+    alarms: Alarms,
     #[pin]
     control: Mutex<Control>,
 }
@@ -93,7 +100,7 @@ impl Relay {
     pub(crate) fn control<R>(&self, work: impl FnOnce(&mut Control) -> R) -> R {
         let mut control = self.control.lock();
         let result = work(&mut control);
-        if control.sessions.live() != 0 {
+        if control.sessions.usage().sessions != 0 {
             Ticker::start(self, TICK_MS);
         }
         result
@@ -111,14 +118,27 @@ impl Relay {
     {
         let rcu: ReadSide<'_> = packet.rcu();
         match self.table.load(rcu) {
-            Some(table) => hook::decide(self.net, table, &self.unowned, packet),
+            Some(table) => hook::decide(self, table, packet),
             None => packet.accept(),
         }
     }
 
-    /// Packets to ports of the range that no session owned.
-    pub(crate) fn unowned(&self) -> u64 {
-        self.unowned.load(Relaxed)
+    /// What is wrong with packets.
+    pub(crate) fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    /// Counts packets from somewhere to a port of the range that no session owns.
+    #[cold]
+    pub(crate) fn count_unowned(
+        &self,
+        packets: u64,
+        path: (SocketAddr, SocketAddr),
+        rcu: ReadSide<'_>,
+    ) {
+        if self.alarms.count_unowned(packets, path, rcu) {
+            Ticker::start(self, TICK_MS);
+        }
     }
 
     /// Changes the settings, and the local addresses unless that is `None`. All or nothing.
@@ -171,7 +191,7 @@ impl Namespace for Relay {
             net,
             // Until it is configured the relay has no table, and no packet is looked at.
             table: RcuSlot::new(None),
-            unowned: AtomicU64::new(0),
+            alarms <- Alarms::new(),
             control <- new_mutex!(Control {
                 table: RcuArc::new(Table::new(UNSET), GFP_KERNEL)?,
                 sessions: Sessions::new(*net),
@@ -200,11 +220,15 @@ impl Tick for Relay {
         loop {
             let mut control = self.control.lock();
             let Control { table, sessions } = &mut *control;
+            self.alarms.look(sessions, |told| {
+                control::notify_alarm(self.net, told);
+            });
             let more = sessions.expire(table, now, EXPIRE_BATCH, |session, reason| {
                 control::notify_ended(self.net, session, reason);
             });
             if !more {
-                return (sessions.live() != 0).then_some(TICK_MS);
+                let is_idle = sessions.usage().sessions == 0 && self.alarms.is_empty();
+                return (!is_idle).then_some(TICK_MS);
             }
         }
     }

@@ -7,6 +7,7 @@
 
 use crate::{
     counters::Totals,
+    endpoint::Leg,
     net::{
         namespace::Net,
         rcu::ReadSide,
@@ -18,6 +19,10 @@ use crate::{
     proto::EndReason,
     relay::{
         admission::Side,
+        limits::{
+            Exceeded,
+            Usage, //
+        },
         validate::Invalid, //
     },
     stream::{
@@ -86,6 +91,8 @@ pub(crate) enum Refused {
     NoStream(SocketAddr),
     /// A session lives on an address that would go.
     InUse(SocketAddr, u64),
+    /// A limit of the namespace is in the way.
+    Exceeds(Exceeded),
     /// The kernel has no memory left.
     NoMemory,
 }
@@ -99,6 +106,9 @@ impl Refused {
             Self::Invalid(..) => EINVAL,
             Self::NoSession(_) | Self::NoStream(_) => ENOENT,
             Self::InUse(..) => EBUSY,
+            Self::Exceeds(Exceeded::Sessions(_)) => ENOSPC,
+            Self::Exceeds(Exceeded::HalfOpen(_)) => EUSERS,
+            Self::Exceeds(Exceeded::Memory(_)) => EDQUOT,
             Self::NoMemory => ENOMEM,
         }
     }
@@ -137,6 +147,15 @@ impl fmt::Display for Refused {
             Self::InUse(local, id) => {
                 write!(f, "local-address: session {id} lives at {local}")
             }
+            Self::Exceeds(Exceeded::Sessions(limit)) => {
+                write!(f, "sessions-max: there are {limit} sessions already")
+            }
+            Self::Exceeds(Exceeded::HalfOpen(limit)) => {
+                write!(f, "half-open-max: {limit} sessions are half open already")
+            }
+            Self::Exceeds(Exceeded::Memory(limit)) => {
+                write!(f, "memory-max: sessions would hold more than {limit} bytes")
+            }
             Self::NoMemory => f.write_str("the kernel has no memory left"),
         }
     }
@@ -163,6 +182,8 @@ pub(crate) struct Session {
     made: Jiffies,
     deadline: Jiffies,
     streams: KVec<LiveStream>,
+    /// Whether any stream has ever had both remotes.
+    was_open: bool,
 }
 
 impl Session {
@@ -201,6 +222,31 @@ impl Session {
         &self.streams
     }
 
+    /// The endpoint at this address in memory.
+    pub(crate) fn leg(&self, address: usize) -> Option<&Leg> {
+        self.streams
+            .iter()
+            .flat_map(|live| [&*live.a, &*live.b])
+            .find(|leg| core::ptr::from_ref::<Leg>(*leg).addr() == address)
+    }
+
+    /// What it holds.
+    fn usage(&self) -> Usage {
+        let own = SESSION_MEMORY
+            .saturating_add(self.label.capacity())
+            .saturating_add(
+                self.streams
+                    .capacity()
+                    .saturating_mul(size_of::<LiveStream>()),
+            );
+        let streams = self.streams.iter().map(LiveStream::memory);
+        Usage {
+            sessions: 1,
+            half_open: (!self.was_open).into(),
+            memory: streams.fold(own, usize::saturating_add) as u64,
+        }
+    }
+
     fn last_active(&self) -> Jiffies {
         self.streams
             .iter()
@@ -217,6 +263,11 @@ impl Session {
         sum
     }
 }
+
+/// Bytes of memory a session takes itself: the nodes of both trees, each with three pointers of
+/// `struct rb_node`.
+const SESSION_MEMORY: usize =
+    size_of::<(u64, Session)>() + size_of::<(Jiffies, u64)>() + 6 * size_of::<usize>();
 
 /// A session that is ready to go in: nothing of it can fail any more.
 pub(crate) struct Prepared {
@@ -248,6 +299,8 @@ pub(crate) struct History {
     pub(crate) expired: u64,
     /// Sessions that a newer one replaced.
     pub(crate) replaced: u64,
+    /// Commands refused because of a limit, by limit.
+    pub(crate) refused: Usage,
     /// What ended sessions relayed.
     relayed: Totals,
 }
@@ -259,7 +312,7 @@ pub(crate) struct Sessions {
     /// When each session is to be looked at: not later than it could expire.
     deadlines: RBTree<(Jiffies, u64), ()>,
     last_id: u64,
-    live: u64,
+    usage: Usage,
     history: History,
 }
 
@@ -271,14 +324,14 @@ impl Sessions {
             by_id: RBTree::new(),
             deadlines: RBTree::new(),
             last_id: 0,
-            live: 0,
+            usage: Usage::default(),
             history: History::default(),
         }
     }
 
-    /// How many there are.
-    pub(crate) fn live(&self) -> u64 {
-        self.live
+    /// What they hold.
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     /// What has happened so far.
@@ -315,11 +368,36 @@ impl Sessions {
     ) -> Result<KVec<Prepared>, Refused> {
         let mut claimed = RBTree::new();
         let mut prepared = KVec::with_capacity(wanted.len(), GFP_KERNEL)?;
+        let mut going: KVec<u64> = KVec::new();
+        let mut usage = self.usage;
         for wanted in wanted {
             let one = self.prepare_one(table, wanted, &mut claimed)?;
+            for id in &one.replaces {
+                if !going.contains(id) {
+                    usage = usage.without(self.get(*id)?.usage());
+                    going.push(*id, GFP_KERNEL)?;
+                }
+            }
+            usage = usage.with(one.session.usage());
+            self.allow(table, &usage)?;
             prepared.push(one, GFP_KERNEL)?;
         }
         Ok(prepared)
+    }
+
+    /// Whether the sessions may come to hold so much. Counts when not.
+    fn allow(&mut self, table: &Table, after: &Usage) -> Result<(), Refused> {
+        let limits = &table.settings().limits;
+        limits.allow(&self.usage, after).map_err(|exceeded| {
+            let refused = &mut self.history.refused;
+            let count = match exceeded {
+                Exceeded::Sessions(_) => &mut refused.sessions,
+                Exceeded::HalfOpen(_) => &mut refused.half_open,
+                Exceeded::Memory(_) => &mut refused.memory,
+            };
+            *count = count.saturating_add(1);
+            Refused::Exceeds(exceeded)
+        })
     }
 
     fn prepare_one(
@@ -356,6 +434,7 @@ impl Sessions {
             streams.push(LiveStream::new(self.net, id, stream)?, GFP_KERNEL)?;
         }
         let made = time::now();
+        let was_open = wanted.streams.iter().any(Stream::is_open);
         let session = Session {
             id,
             label: wanted.label,
@@ -364,6 +443,7 @@ impl Sessions {
             made,
             deadline: made.after_ms(wanted.timeout_ms),
             streams,
+            was_open,
         };
         Ok(Prepared {
             session,
@@ -393,8 +473,8 @@ impl Sessions {
         }
         self.deadlines
             .insert(deadline.into_node((session.deadline, session.id), ()));
+        self.usage = self.usage.with(session.usage());
         self.by_id.insert(node.into_node(session.id, session));
-        self.live = self.live.saturating_add(1);
         self.history.created = self.history.created.saturating_add(1);
         for id in replaces {
             if let Some(session) = self.remove(table, id) {
@@ -408,7 +488,7 @@ impl Sessions {
     pub(crate) fn remove(&mut self, table: &Table, id: u64) -> Option<Session> {
         let session = self.by_id.remove(&id)?;
         self.deadlines.remove(&(session.deadline, id));
-        self.live = self.live.saturating_sub(1);
+        self.usage = self.usage.without(session.usage());
         for local in session
             .streams
             .iter()
@@ -433,6 +513,7 @@ impl Sessions {
         changes: Changes,
     ) -> Result<(), Refused> {
         let session = self.get(id)?;
+        let (mut more, mut less) = (0usize, 0usize);
         let mut prepared = KVec::with_capacity(changes.streams.len(), GFP_KERNEL)?;
         for stream in &changes.streams {
             stream.validate(self.net, table)?;
@@ -441,7 +522,20 @@ impl Sessions {
                 .find(|(_, live)| live.signalled().is_same_place(stream))
                 .ok_or(Refused::NoStream(stream.a.local))?;
             prepared.push((place, live.prepare(self.net, stream)?), GFP_KERNEL)?;
+            more = more.saturating_add(live.memory_with(stream));
+            less = less.saturating_add(live.memory());
         }
+        if let Some(label) = &changes.label {
+            more = more.saturating_add(label.capacity());
+            less = less.saturating_add(session.label.capacity());
+        }
+        let before = session.usage();
+        let memory = |bytes: usize| Usage {
+            memory: bytes as u64,
+            ..Usage::default()
+        };
+        let after = self.usage.with(memory(more)).without(memory(less));
+        self.allow(table, &after)?;
         let mut node: RBTreeNodeReservation<(Jiffies, u64), ()> =
             RBTreeNodeReservation::new(GFP_KERNEL).map_err(|_| Refused::NoMemory)?;
         // Nothing can fail from here on.
@@ -469,6 +563,8 @@ impl Sessions {
             self.deadlines
                 .insert(node.into_node((session.deadline, id), ()));
         }
+        session.was_open |= changes.streams.iter().any(Stream::is_open);
+        self.usage = self.usage.without(before).with(session.usage());
         Ok(())
     }
 

@@ -91,6 +91,29 @@ impl Stream {
         validate::stream(&self.a, &self.b, is_elsewhere(net, table))
     }
 
+    /// Whether both parties are known.
+    pub(crate) fn is_open(&self) -> bool {
+        self.a.remote.is_some() && self.b.remote.is_some()
+    }
+
+    /// Bytes of memory that packets' view of it takes, with the routes it keeps.
+    fn memory(&self) -> usize {
+        let direction = RcuArc::<Leg>::SIZE + RcuArc::<Flow>::SIZE + RcuArc::<Route>::SIZE;
+        [Side::A, Side::B].into_iter().fold(0, |sum: usize, side| {
+            let gate = match self.endpoint(side).receiving.is_selective() {
+                true => RcuArc::<Gate>::SIZE,
+                false => 0,
+            };
+            let terms = match self.policy(side).mode {
+                Mode::Signalled => 0,
+                Mode::Nat | Mode::Open => RcuArc::<Terms>::SIZE,
+            };
+            sum.saturating_add(direction)
+                .saturating_add(gate)
+                .saturating_add(terms)
+        })
+    }
+
     /// Whether `other` is this stream with other remotes.
     pub(crate) fn is_same_place(&self, other: &Stream) -> bool {
         self.kind == other.kind && self.a.local == other.a.local && self.b.local == other.b.local
@@ -310,6 +333,21 @@ impl LiveStream {
     /// As signalled.
     pub(crate) fn signalled(&self) -> &Stream {
         &self.signalled
+    }
+
+    /// Bytes of memory it takes, beside its own size.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory_with(&self.signalled)
+    }
+
+    /// Bytes of memory it would take as another stream at the same place.
+    pub(crate) fn memory_with(&self, stream: &Stream) -> usize {
+        let learner = if self.learner.is_some() || stream.learns() {
+            RcuArc::<Learner>::SIZE
+        } else {
+            0
+        };
+        stream.memory().saturating_add(learner)
     }
 
     /// What is known by now; `None` when there was never anything to learn.

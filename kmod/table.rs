@@ -13,6 +13,7 @@ use crate::{
         RcuSlot,
         ReadSide, //
     },
+    relay::limits::Limits,
 };
 use core::net::{
     IpAddr,
@@ -96,6 +97,8 @@ pub(crate) struct Settings {
     pub(crate) port_max: u16,
     /// Whether loss, reordering and jitter are measured.
     pub(crate) quality: bool,
+    /// How much sessions may hold.
+    pub(crate) limits: Limits,
 }
 
 /// The local addresses and the settings of a namespace: an immutable snapshot, replaced as a

@@ -4,6 +4,7 @@
 use crate::attributes::{Attributes, DecodeError, Problem};
 use crate::config::Config;
 use crate::counters::Totals;
+use crate::events::{Alarm, Report};
 use crate::generated::{self, Command, EndReason, bulk, flush, session};
 use crate::session::{BulkCreated, Created, SessionState};
 
@@ -24,6 +25,10 @@ pub enum Answer {
     Totals(Totals),
     /// An event: a session ended.
     Ended(SessionState, EndReason),
+    /// An event: something is wrong with packets.
+    Alarm(Alarm),
+    /// An event: an RTCP packet has arrived.
+    Report(Report),
 }
 
 impl Answer {
@@ -66,6 +71,8 @@ impl Answer {
                     reason.one_of(EndReason::from_u32)?,
                 )
             }
+            Command::Alarm => Self::Alarm(Alarm::decode(&read(&generated::alarm::ATTRS)?)?),
+            Command::Report => Self::Report(Report::decode(&read(&generated::report::ATTRS)?)?),
             Command::SessionSet | Command::SessionBulkDel | Command::ConfigSet => {
                 let problem = Problem::Command(command as u8);
                 return Err(DecodeError::of_message(problem));

@@ -22,6 +22,19 @@ pub struct Config {
     pub local_addresses: Vec<IpAddr>,
     /// Whether loss, reordering and jitter are measured.
     pub quality: bool,
+    /// How much sessions may hold.
+    pub limits: Limits,
+}
+
+/// The most that sessions may hold at the same time; 0 for any amount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// How many there may be.
+    pub sessions: u32,
+    /// How many may be half open: no stream has had both remotes yet.
+    pub half_open: u32,
+    /// Bytes of memory.
+    pub memory: u64,
 }
 
 impl Config {
@@ -40,6 +53,11 @@ impl Config {
                 .map(|address| address.address())
                 .collect::<Result<_, _>>()?,
             quality: attributes.required(config::QUALITY)?.u32()? != 0,
+            limits: Limits {
+                sessions: attributes.required(config::SESSIONS_MAX)?.u32()?,
+                half_open: attributes.required(config::HALF_OPEN_MAX)?.u32()?,
+                memory: attributes.required(config::MEMORY_MAX)?.uint()?,
+            },
         })
     }
 }
@@ -54,6 +72,8 @@ pub struct SetConfig {
     pub local_addresses: Vec<IpAddr>,
     /// Whether loss, reordering and jitter are measured; `None` leaves it.
     pub quality: Option<bool>,
+    /// How much sessions may hold; `None` leaves it.
+    pub limits: Option<Limits>,
 }
 
 impl SetConfig {
@@ -67,6 +87,11 @@ impl SetConfig {
         }
         if let Some(quality) = self.quality {
             writer.u32(config::QUALITY, quality.into())?;
+        }
+        if let Some(limits) = self.limits {
+            writer.u32(config::SESSIONS_MAX, limits.sessions)?;
+            writer.u32(config::HALF_OPEN_MAX, limits.half_open)?;
+            writer.uint(config::MEMORY_MAX, limits.memory)?;
         }
         Ok(())
     }

@@ -84,18 +84,49 @@ pub struct Totals {
     pub replaced: u64,
     /// All packets, those of ended sessions included.
     pub relayed: Counters,
+    /// Sessions alive that are half open.
+    pub half_open: u64,
+    /// Bytes of memory the sessions alive hold.
+    pub memory: u64,
+    /// Commands refused because of a limit.
+    pub refused: Refused,
+    /// Times an alarm was told.
+    pub alarms: u64,
+    /// Packets dropped for a reason of alarm while there were too many alarms.
+    pub alarms_missed: u64,
+}
+
+/// Commands that were refused because of each of the [`Limits`](crate::Limits).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Because of the number of sessions.
+    pub sessions: u64,
+    /// Because of the number of half-open sessions.
+    pub half_open: u64,
+    /// Because of memory.
+    pub memory: u64,
 }
 
 impl Totals {
     pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
+        let number = |id| attributes.required(id)?.uint();
         Ok(Self {
-            sessions: attributes.required(totals::SESSIONS)?.uint()?,
-            created: attributes.required(totals::CREATED)?.uint()?,
-            expired: attributes.required(totals::EXPIRED)?.uint()?,
-            replaced: attributes.required(totals::REPLACED)?.uint()?,
+            sessions: number(totals::SESSIONS)?,
+            created: number(totals::CREATED)?,
+            expired: number(totals::EXPIRED)?,
+            replaced: number(totals::REPLACED)?,
             relayed: attributes
                 .required(totals::RELAYED)?
                 .nest(Counters::decode)?,
+            half_open: number(totals::HALF_OPEN)?,
+            memory: number(totals::MEMORY)?,
+            refused: Refused {
+                sessions: number(totals::REFUSED_SESSIONS)?,
+                half_open: number(totals::REFUSED_HALF_OPEN)?,
+                memory: number(totals::REFUSED_MEMORY)?,
+            },
+            alarms: number(totals::ALARMS)?,
+            alarms_missed: number(totals::ALARMS_MISSED)?,
         })
     }
 }

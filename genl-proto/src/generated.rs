@@ -26,8 +26,33 @@ pub const TIMEOUT_MIN_MS: u32 = 1000;
 /// Longest idle timeout, in milliseconds (seven days).
 pub const TIMEOUT_MAX_MS: u32 = 604_800_000;
 
+/// Packets a second to ports of the range that no session owns, above which an
+/// alarm is raised.
+pub const FLOOD_RATE: u32 = 1000;
+
+/// Most alarms that go on at the same time in one network namespace. Others are
+/// counted only.
+pub const ALARMS_MAX: u32 = 64;
+
+/// How often an alarm that goes on is told again, in milliseconds.
+pub const ALARM_INTERVAL_MS: u32 = 10000;
+
+/// Packets it takes to tell an alarm: a few may come too late, or from where a
+/// party has just been.
+pub const ALARM_PACKETS: u32 = 10;
+
+/// Bytes of an RTCP packet that are told at most.
+pub const REPORT_MAX: u32 = 512;
+
+/// Of the RTCP packets of one direction, one is told in this time at most, in
+/// milliseconds.
+pub const REPORT_INTERVAL_MS: u32 = 100;
+
 /// Name of the multicast group `events`.
 pub const GROUP_EVENTS: &str = "events";
+
+/// Name of the multicast group `reports`.
+pub const GROUP_REPORTS: &str = "reports";
 
 /// What a stream carries, which decides what is admitted to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,18 +268,61 @@ impl EndReason {
     }
 }
 
+/// What somebody should look into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum AlarmReason {
+    /// Packets come from elsewhere than from an endpoint's remote, and are
+    /// dropped.
+    ForeignSource = 0,
+    /// An endpoint sends more than its packet-rate or byte-rate allows; without
+    /// a session, more packets than flood-rate a second go to ports that no
+    /// session owns.
+    Flood = 1,
+    /// Packets go round: their time to live runs out here, or they come from a
+    /// port of this relay.
+    Loop = 2,
+}
+
+impl AlarmReason {
+    /// Every value, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::ForeignSource, Self::Flood, Self::Loop];
+
+    /// The value of this number; none when there is no such value.
+    pub const fn from_u32(number: u32) -> Option<Self> {
+        match number {
+            0 => Some(Self::ForeignSource),
+            1 => Some(Self::Flood),
+            2 => Some(Self::Loop),
+            _ => None,
+        }
+    }
+
+    /// Its name in the specification.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ForeignSource => "foreign-source",
+            Self::Flood => "flood",
+            Self::Loop => "loop",
+        }
+    }
+}
+
 /// The commands a controller sends and the events it receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Command {
     /// Make a session. It forwards when the answer is sent. EEXIST when a local
-    /// port is taken, EADDRNOTAVAIL when a local address is not configured.
+    /// port is taken, EADDRNOTAVAIL when a local address is not configured;
+    /// ENOSPC, EUSERS or EDQUOT when it would exceed sessions-max,
+    /// half-open-max or memory-max.
     SessionNew = 1,
     /// Change a session. Streams are matched by their kind and local endpoints,
     /// must exist, and get the remotes and everything else as given; streams
     /// not named stay as they are. Counters go on. What a named stream has
     /// learned is kept if it is acceptable still, but has to be confirmed anew.
-    /// ENOENT when there is no such session or stream.
+    /// ENOENT when there is no such session or stream, EDQUOT when it would
+    /// exceed memory-max.
     SessionSet = 2,
     /// End a session and answer its final state. ENOENT when there is none.
     SessionDel = 3,
@@ -268,19 +336,23 @@ pub enum Command {
     SessionBulkDel = 7,
     /// Tell the settings and the versions.
     ConfigGet = 8,
-    /// Set the port range, the local addresses, what is measured; what is not
-    /// given stays. The addresses given replace the old ones. EBUSY when a
-    /// session lives on an address that would go.
+    /// Set the port range, the local addresses, what is measured, the limits;
+    /// what is not given stays. The addresses given replace the old ones. EBUSY
+    /// when a session lives on an address that would go.
     ConfigSet = 9,
     /// Tell the counters of the whole network namespace.
     TotalsGet = 10,
     /// A session ended, with its final state.
     SessionEnded = 11,
+    /// Something is wrong with packets that arrive.
+    Alarm = 12,
+    /// An RTCP packet has arrived. Only told while somebody listens.
+    Report = 13,
 }
 
 impl Command {
     /// Every value, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::SessionNew,
         Self::SessionSet,
         Self::SessionDel,
@@ -292,6 +364,8 @@ impl Command {
         Self::ConfigSet,
         Self::TotalsGet,
         Self::SessionEnded,
+        Self::Alarm,
+        Self::Report,
     ];
 
     /// The value of this number; none when there is no such value.
@@ -308,6 +382,8 @@ impl Command {
             9 => Some(Self::ConfigSet),
             10 => Some(Self::TotalsGet),
             11 => Some(Self::SessionEnded),
+            12 => Some(Self::Alarm),
+            13 => Some(Self::Report),
             _ => None,
         }
     }
@@ -326,6 +402,8 @@ impl Command {
             Self::ConfigSet => "config-set",
             Self::TotalsGet => "totals-get",
             Self::SessionEnded => "session-ended",
+            Self::Alarm => "alarm",
+            Self::Report => "report",
         }
     }
 }
@@ -1273,11 +1351,25 @@ pub mod config {
     /// beginning, or 0, which saves a few instructions a packet.
     pub const QUALITY: u16 = 6;
 
+    /// Most sessions that live at the same time; 0, as in the beginning, for
+    /// any number. Sessions above a limit that is lowered live on.
+    pub const SESSIONS_MAX: u16 = 7;
+
+    /// Most sessions that are half open: of which no stream has had both
+    /// remotes yet, as before a call is answered. 0, as in the beginning, for
+    /// any number.
+    pub const HALF_OPEN_MAX: u16 = 8;
+
+    /// Most memory that sessions hold at the same time, in bytes; 0, as in the
+    /// beginning, for any amount. The port tables of the local addresses, 514
+    /// KiB each at most, are not part of it.
+    pub const MEMORY_MAX: u16 = 9;
+
     /// The largest number of an attribute of this set.
-    pub const MAX: u16 = 6;
+    pub const MAX: u16 = 9;
 
     /// Every attribute, in the order of their numbers.
-    pub const ATTRS: [Attribute; 6] = [
+    pub const ATTRS: [Attribute; 9] = [
         Attribute {
             id: PROTOCOL_VERSION,
             name: "protocol-version",
@@ -1328,6 +1420,30 @@ pub mod config {
             kind: Kind::U32 { min: 0, max: 1 },
             multi: false,
         },
+        Attribute {
+            id: SESSIONS_MAX,
+            name: "sessions-max",
+            kind: Kind::U32 {
+                min: 0,
+                max: u32::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: HALF_OPEN_MAX,
+            name: "half-open-max",
+            kind: Kind::U32 {
+                min: 0,
+                max: u32::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: MEMORY_MAX,
+            name: "memory-max",
+            kind: Kind::Uint,
+            multi: false,
+        },
     ];
 }
 
@@ -1351,11 +1467,33 @@ pub mod totals {
     /// All packets, those of ended sessions included.
     pub const RELAYED: u16 = 5;
 
+    /// Sessions alive that are half open.
+    pub const HALF_OPEN: u16 = 6;
+
+    /// Bytes of memory the sessions alive hold.
+    pub const MEMORY: u16 = 7;
+
+    /// Commands refused because of sessions-max.
+    pub const REFUSED_SESSIONS: u16 = 8;
+
+    /// Commands refused because of half-open-max.
+    pub const REFUSED_HALF_OPEN: u16 = 9;
+
+    /// Commands refused because of memory-max.
+    pub const REFUSED_MEMORY: u16 = 10;
+
+    /// Times an alarm was told.
+    pub const ALARMS: u16 = 11;
+
+    /// Packets dropped for a reason of alarm while there were alarms-max of
+    /// them.
+    pub const ALARMS_MISSED: u16 = 12;
+
     /// The largest number of an attribute of this set.
-    pub const MAX: u16 = 5;
+    pub const MAX: u16 = 12;
 
     /// Every attribute, in the order of their numbers.
-    pub const ATTRS: [Attribute; 5] = [
+    pub const ATTRS: [Attribute; 12] = [
         Attribute {
             id: SESSIONS,
             name: "sessions",
@@ -1384,6 +1522,260 @@ pub mod totals {
             id: RELAYED,
             name: "relayed",
             kind: Kind::Nest(&super::counters::ATTRS),
+            multi: false,
+        },
+        Attribute {
+            id: HALF_OPEN,
+            name: "half-open",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: MEMORY,
+            name: "memory",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: REFUSED_SESSIONS,
+            name: "refused-sessions",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: REFUSED_HALF_OPEN,
+            name: "refused-half-open",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: REFUSED_MEMORY,
+            name: "refused-memory",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: ALARMS,
+            name: "alarms",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: ALARMS_MISSED,
+            name: "alarms-missed",
+            kind: Kind::Uint,
+            multi: false,
+        },
+    ];
+}
+
+/// Attribute set `alarm`. Something is wrong with the packets that arrive at an
+/// endpoint. It is told when it begins and again every alarm-interval-ms for as
+/// long as it goes on, each time when there were at least alarm-packets of
+/// them.
+pub mod alarm {
+    use super::{Attribute, Kind};
+
+    /// What is wrong.
+    pub const REASON: u16 = 1;
+
+    /// The session's id; left out when the packets are to ports of no session.
+    pub const SESSION: u16 = 2;
+
+    /// The session's label.
+    pub const LABEL: u16 = 3;
+
+    /// Tag of the controller that owns the session.
+    pub const OWNER: u16 = 4;
+
+    /// Address the first of the packets was sent to.
+    pub const LOCAL_ADDRESS: u16 = 5;
+
+    /// UDP port the first of the packets was sent to.
+    pub const LOCAL_PORT: u16 = 6;
+
+    /// Address the first of the packets came from.
+    pub const SOURCE_ADDRESS: u16 = 7;
+
+    /// UDP port the first of the packets came from.
+    pub const SOURCE_PORT: u16 = 8;
+
+    /// Packets dropped for this reason since the alarm was told last, or began.
+    pub const PACKETS: u16 = 9;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 9;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 9] = [
+        Attribute {
+            id: REASON,
+            name: "reason",
+            kind: Kind::U32 {
+                min: 0,
+                max: super::AlarmReason::Loop as u32,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: SESSION,
+            name: "session",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: LABEL,
+            name: "label",
+            kind: Kind::Binary {
+                min_len: 0,
+                max_len: super::LABEL_MAX as u16,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: OWNER,
+            name: "owner",
+            kind: Kind::U32 {
+                min: 0,
+                max: u32::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: LOCAL_ADDRESS,
+            name: "local-address",
+            kind: Kind::Binary {
+                min_len: 4,
+                max_len: 16,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: LOCAL_PORT,
+            name: "local-port",
+            kind: Kind::U16 {
+                big_endian: true,
+                min: 0,
+                max: u16::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: SOURCE_ADDRESS,
+            name: "source-address",
+            kind: Kind::Binary {
+                min_len: 4,
+                max_len: 16,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: SOURCE_PORT,
+            name: "source-port",
+            kind: Kind::U16 {
+                big_endian: true,
+                min: 0,
+                max: u16::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: PACKETS,
+            name: "packets",
+            kind: Kind::Uint,
+            multi: false,
+        },
+    ];
+}
+
+/// Attribute set `report`. An RTCP packet with a sender or receiver report, as
+/// it arrived and was admitted (RFC 3550 section 6.4).
+pub mod report {
+    use super::{Attribute, Kind};
+
+    /// The session's id.
+    pub const SESSION: u16 = 1;
+
+    /// Address it was sent to.
+    pub const LOCAL_ADDRESS: u16 = 2;
+
+    /// UDP port it was sent to.
+    pub const LOCAL_PORT: u16 = 3;
+
+    /// Address it came from.
+    pub const SOURCE_ADDRESS: u16 = 4;
+
+    /// UDP port it came from.
+    pub const SOURCE_PORT: u16 = 5;
+
+    /// When it arrived, in nanoseconds of CLOCK_MONOTONIC.
+    pub const ARRIVED_NS: u16 = 6;
+
+    /// The beginning of the packet, report-max bytes at most.
+    pub const PACKET: u16 = 7;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 7;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 7] = [
+        Attribute {
+            id: SESSION,
+            name: "session",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: LOCAL_ADDRESS,
+            name: "local-address",
+            kind: Kind::Binary {
+                min_len: 4,
+                max_len: 16,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: LOCAL_PORT,
+            name: "local-port",
+            kind: Kind::U16 {
+                big_endian: true,
+                min: 0,
+                max: u16::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: SOURCE_ADDRESS,
+            name: "source-address",
+            kind: Kind::Binary {
+                min_len: 4,
+                max_len: 16,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: SOURCE_PORT,
+            name: "source-port",
+            kind: Kind::U16 {
+                big_endian: true,
+                min: 0,
+                max: u16::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: ARRIVED_NS,
+            name: "arrived-ns",
+            kind: Kind::Uint,
+            multi: false,
+        },
+        Attribute {
+            id: PACKET,
+            name: "packet",
+            kind: Kind::Binary {
+                min_len: 0,
+                max_len: super::REPORT_MAX as u16,
+            },
             multi: false,
         },
     ];
@@ -1476,6 +1868,9 @@ pub const OPERATIONS: [Operation; 10] = [
             config::PORT_MAX,
             config::LOCAL_ADDRESS,
             config::QUALITY,
+            config::SESSIONS_MAX,
+            config::HALF_OPEN_MAX,
+            config::MEMORY_MAX,
         ],
         dump: false,
         admin: true,
@@ -1491,7 +1886,13 @@ pub const OPERATIONS: [Operation; 10] = [
 ];
 
 /// Every multicast group, in the order of their registration.
-pub const GROUPS: [Group; 1] = [Group {
-    name: GROUP_EVENTS,
-    admin: true,
-}];
+pub const GROUPS: [Group; 2] = [
+    Group {
+        name: GROUP_EVENTS,
+        admin: true,
+    },
+    Group {
+        name: GROUP_REPORTS,
+        admin: true,
+    },
+];

@@ -16,6 +16,7 @@ use super::{
         Attributes,
         Writer, //
     },
+    rcu::ReadSide,
 };
 use crate::{
     policy,
@@ -27,7 +28,14 @@ use core::{
         Write, //
     },
     marker::PhantomData,
-    ptr::NonNull, //
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicBool,
+        Ordering::{
+            Acquire,
+            Release, //
+        }, //
+    },
 };
 use kernel::{
     error::{
@@ -139,7 +147,7 @@ const fn validator<S: AttributeSet>(index: usize, allowed: bool) -> Validator {
             }
         };
     }
-    choose!(0 1 2 3 4 5 6 7 8 9)
+    choose!(0 1 2 3 4 5 6 7 8 9 10 11)
 }
 
 /// # Safety
@@ -298,8 +306,9 @@ impl<'a> Request<'a> {
     pub(crate) fn answer(&self, command: proto::Command, size: usize) -> Result<Message> {
         // SAFETY: By the type invariants.
         let info = unsafe { self.info.as_ref() };
+        let to = (info.snd_portid, info.snd_seq);
         // SAFETY: `family` is the registered family the request came to.
-        unsafe { Message::new(info.family, size, info.snd_portid, info.snd_seq, command) }
+        unsafe { Message::new(info.family, size, to, command, bindings::LREP_GFP_KERNEL) }
     }
 
     /// Sends the answer.
@@ -327,12 +336,12 @@ impl Message {
     unsafe fn new(
         family: *const bindings::genl_family,
         size: usize,
-        portid: u32,
-        seq: u32,
+        (portid, seq): (u32, u32),
         command: proto::Command,
+        flags: bindings::gfp_t,
     ) -> Result<Self> {
         // SAFETY: No requirements.
-        let skb = unsafe { bindings::lrep_genlmsg_new(size, bindings::LREP_GFP_KERNEL) };
+        let skb = unsafe { bindings::lrep_genlmsg_new(size, flags) };
         let skb = NonNull::new(skb).ok_or(ENOMEM)?;
         // SAFETY: `skb` is valid, `family` by the safety requirement.
         let header =
@@ -587,23 +596,73 @@ impl Family {
         size: usize,
         write: impl FnOnce(&mut Writer<'_>) -> Result,
     ) -> Result {
-        let family = self.0.get();
         // Keeps the family registered until the event is sent.
         let registered = REGISTERED.lock();
         if !*registered {
             return Ok(());
         }
+        // SAFETY: It is registered.
+        unsafe {
+            let flags = bindings::LREP_GFP_KERNEL;
+            self.multicast(net, group, command, size, flags, write)
+        }
+    }
+
+    /// Whether packets would [`notify_of_packet`](Self::notify_of_packet) anybody.
+    pub(crate) fn is_heard(&'static self, net: Net, group: u32, _: ReadSide<'_>) -> bool {
+        if !IS_OPEN.load(Acquire) {
+            return false;
+        }
+        // SAFETY: The family is registered until a grace period after `IS_OPEN` has become false,
+        // and `net` is alive.
+        unsafe { bindings::lrep_genl_has_listeners(self.0.get(), net.as_ptr(), group) }
+    }
+
+    /// As [`notify`](Self::notify), in the middle of a packet's path: it takes memory and time, so it
+    /// is for the few packets that somebody listens for. Does not sleep.
+    pub(crate) fn notify_of_packet(
+        &'static self,
+        net: Net,
+        group: u32,
+        command: proto::Command,
+        size: usize,
+        _: ReadSide<'_>,
+        write: impl FnOnce(&mut Writer<'_>) -> Result,
+    ) -> Result {
+        if !IS_OPEN.load(Acquire) {
+            return Ok(());
+        }
+        // SAFETY: As for `is_heard`.
+        unsafe {
+            let flags = bindings::LREP_GFP_ATOMIC;
+            self.multicast(net, group, command, size, flags, write)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The family must be registered, and stay so until this returns.
+    unsafe fn multicast(
+        &'static self,
+        net: Net,
+        group: u32,
+        command: proto::Command,
+        size: usize,
+        flags: bindings::gfp_t,
+        write: impl FnOnce(&mut Writer<'_>) -> Result,
+    ) -> Result {
+        let family = self.0.get();
         // SAFETY: The family is registered, `net` is alive.
         if !unsafe { bindings::lrep_genl_has_listeners(family, net.as_ptr(), group) } {
             return Ok(());
         }
         // SAFETY: As above.
-        let mut message = unsafe { Message::new(family, size, 0, 0, command) }?;
+        let mut message = unsafe { Message::new(family, size, (0, 0), command, flags) }?;
         write(&mut message.writer())?;
         let (skb, _) = message.finish();
         // SAFETY: As above; the message is given away.
         let sent = unsafe {
-            bindings::lrep_genlmsg_multicast_netns(family, net.as_ptr(), skb.as_ptr(), group)
+            bindings::lrep_genlmsg_multicast_netns(family, net.as_ptr(), skb.as_ptr(), group, flags)
         };
         match to_result(sent) {
             // The last listener has just gone.
@@ -617,6 +676,9 @@ kernel::sync::global_lock! {
     // SAFETY: Initialised by the first `Registered::new`, before there is anything to notify of.
     unsafe(uninit) static REGISTERED: Mutex<bool> = false;
 }
+
+/// The same, for packets, which cannot wait for a lock.
+static IS_OPEN: AtomicBool = AtomicBool::new(false);
 
 /// A registered family, and the namespaces its commands work on.
 ///
@@ -646,6 +708,7 @@ impl<N: Namespace> Registered<N> {
         // SAFETY: The family is static, and so is what it points to.
         to_result(unsafe { bindings::genl_register_family(family.0.get()) })?;
         *REGISTERED.lock() = true;
+        IS_OPEN.store(true, Release);
         // INVARIANT: It was just registered.
         Ok(Self {
             family,
@@ -659,6 +722,9 @@ impl<N: Namespace> Drop for Registered<N> {
         // From here on nobody sends events; without this, one could go to a group number that
         // already belongs to another family.
         *REGISTERED.lock() = false;
+        IS_OPEN.store(false, Release);
+        // The packets that have seen it open have been handled then.
+        kernel::sync::rcu::synchronize_rcu();
         // SAFETY: By the type invariants it is registered.
         unsafe { bindings::genl_unregister_family(self.family.0.get()) };
     }

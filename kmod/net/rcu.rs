@@ -126,6 +126,9 @@ unsafe impl<T: Send + Sync> Send for RcuArc<T> {}
 unsafe impl<T: Send + Sync> Sync for RcuArc<T> {}
 
 impl<T: Send + Sync> RcuArc<T> {
+    /// Bytes of memory one value takes.
+    pub(crate) const SIZE: usize = size_of::<Inner<T>>();
+
     /// Allocates a new reference-counted value.
     pub(crate) fn new(value: T, flags: Flags) -> Result<Self, AllocError> {
         let inner = KBox::new(

@@ -219,19 +219,22 @@ impl<'r, V: Version> Packet<'r, V> {
     pub(crate) fn segment<const N: usize>(&self, headers: usize, number: u16) -> Option<[u8; N]> {
         let size = usize::from(self.shared_info().gso_size);
         let offset = headers.checked_add(size.checked_mul(number.into())?)?;
-        let offset = c_int::try_from(offset).ok()?;
         let mut bytes = [0; N];
-        // SAFETY: `skb` is valid and `bytes` has room for `N` bytes; whether the packet has them is
+        self.read(offset, &mut bytes).then_some(bytes)
+    }
+
+    /// Reads bytes from `offset` on. Tells whether the packet has so many.
+    pub(crate) fn read(&self, offset: usize, bytes: &mut [u8]) -> bool {
+        let (Ok(offset), Ok(length)) = (c_int::try_from(offset), c_int::try_from(bytes.len()))
+        else {
+            return false;
+        };
+        // SAFETY: `skb` is valid and `bytes` has room for so many; whether the packet has them is
         // checked by the function.
         let result = unsafe {
-            bindings::skb_copy_bits(
-                self.skb.as_ptr(),
-                offset,
-                bytes.as_mut_ptr().cast(),
-                N as c_int,
-            )
+            bindings::skb_copy_bits(self.skb.as_ptr(), offset, bytes.as_mut_ptr().cast(), length)
         };
-        (result == 0).then_some(bytes)
+        result == 0
     }
 
     /// How many packets of the wire this one stands for (1 unless it was aggregated).

@@ -11,12 +11,14 @@
 #![warn(clippy::std_instead_of_core)]
 
 pub mod admission;
+pub mod alarm;
 pub mod arriving;
 pub mod checksum;
 mod field;
 pub mod ipv4;
 pub mod ipv6;
 pub mod learning;
+pub mod limits;
 pub mod payload;
 pub mod policy;
 pub mod quality;

@@ -20,6 +20,12 @@ impl Remote {
         middle: 0,
         last: ipv4::TransportAddress(u64::MAX),
     });
+
+    /// Whether the endpoint is on hold.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        *self == Self::NOBODY
+    }
 }
 
 impl From<Option<SocketAddr>> for Remote {

@@ -217,7 +217,7 @@ impl Calls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Admission;
+    use crate::tsl::LearningMode;
     use crate::tsl::{Counters, StreamState};
 
     fn at(text: &str) -> SocketAddr {
@@ -256,7 +256,10 @@ mod tests {
 
     #[test]
     fn both_parties_of_both_streams_are_learned_alike() {
-        let learning = Admission::Nat.learning();
+        let learning = Learning {
+            mode: LearningMode::Nat,
+            ..Learning::default()
+        };
         let streams = block(20000).learning(learning).streams();
         assert_eq!(streams.len(), 2);
         for stream in streams {

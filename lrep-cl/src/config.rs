@@ -14,6 +14,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -27,10 +28,16 @@ use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 use crate::addresses::{Addresses, Mapping};
 use crate::intent::Timeouts;
-use crate::tsl::{Learning, LearningMode};
+use crate::tsl::{Learning, LearningMode, Limits, Roam};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/lreproxy/lrep-cl.toml";
+
+/// Longest silence after which a party may be followed, that of the netlink family.
+const ROAM_AFTER_MAX: u32 = 60_000;
+
+/// How far the sequence numbers may have gone on meanwhile: ten seconds of 20 ms packets.
+const ROAM_SEQUENCES: u16 = 500;
 
 /// Every key of the configuration, as it was written.
 #[derive(Args, Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -115,6 +122,25 @@ pub struct Settings {
     /// sends first; strangers can take calls over.
     #[arg(long, value_name = "MODE", value_enum, default_value = "signalled")]
     pub admission: Admission,
+
+    /// With `admission` `nat` or `open`: a settled party is followed to another acceptable address and
+    /// port when nothing has come from the old one for this many milliseconds and its RTP goes on,
+    /// as when its NAT has given it a new port. 0: never.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
+    pub roam_after: u32,
+
+    /// Most relays that live at the same time; 0 for as many as there are ports. The SIP server is
+    /// told that there is no relay when there are more.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub sessions_max: u32,
+
+    /// Most relays that wait for the second party's address at the same time; 0 for any number.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub half_open_max: u32,
+
+    /// Most kernel memory that relays take at the same time, in MiB; 0 for any amount.
+    #[arg(long, value_name = "MIB", default_value_t = 0)]
+    pub memory_max: u32,
 
     /// Number that marks this daemon's sessions in the kernel. A restarted daemon takes over the
     /// sessions with its own number; two daemons on one host need different ones.
@@ -372,7 +398,9 @@ pub struct Config {
     /// Idle timeouts of sessions.
     pub timeouts: Timeouts,
     /// Whose packets are relayed.
-    pub admission: Admission,
+    pub learning: Learning,
+    /// How much relays may take.
+    pub limits: Limits,
     /// Tag of this daemon's sessions.
     pub owner: u32,
     /// How much is logged.
@@ -480,6 +508,18 @@ impl Config {
                 "must be idle_timeout_min to idle_timeout_max seconds",
             );
         }
+        if settings.roam_after > ROAM_AFTER_MAX {
+            return bad(
+                "roam_after",
+                &format!("must be at most {ROAM_AFTER_MAX} milliseconds"),
+            );
+        }
+        if settings.roam_after != 0 && settings.admission == Admission::Signalled {
+            return bad(
+                "roam_after",
+                "nobody is followed with admission = \"signalled\": set admission, or leave it 0",
+            );
+        }
         let unix_group = match &settings.unix_group {
             None => None,
             Some(name) => match Group::from_name(name) {
@@ -505,7 +545,19 @@ impl Config {
                 min: seconds(settings.idle_timeout_min),
                 max: seconds(settings.idle_timeout_max),
             },
-            admission: settings.admission,
+            learning: Learning {
+                mode: settings.admission.mode(),
+                roam: NonZero::new(settings.roam_after).map(|after| Roam {
+                    silence_ms: after.get(),
+                    sequences: ROAM_SEQUENCES,
+                }),
+                ..Learning::default()
+            },
+            limits: Limits {
+                sessions: settings.sessions_max,
+                half_open: settings.half_open_max,
+                memory: u64::from(settings.memory_max) << 20,
+            },
             owner: settings.owner,
             log_level: settings.log_level,
             log_format: settings.log_format,
@@ -636,15 +688,11 @@ pub enum Admission {
 }
 
 impl Admission {
-    /// What it means for an endpoint.
-    pub fn learning(self) -> Learning {
-        Learning {
-            mode: match self {
-                Self::Signalled => LearningMode::Signalled,
-                Self::Nat => LearningMode::Nat,
-                Self::Open => LearningMode::Open,
-            },
-            ..Learning::default()
+    fn mode(self) -> LearningMode {
+        match self {
+            Self::Signalled => LearningMode::Signalled,
+            Self::Nat => LearningMode::Nat,
+            Self::Open => LearningMode::Open,
         }
     }
 }
@@ -802,6 +850,14 @@ mod tests {
             ("idle_timeout = 100000", "test.toml:2: idle_timeout:"),
             ("listen = []", "test.toml:2: listen:"),
             (
+                "roam_after = 300",
+                "test.toml:2: roam_after: nobody is followed",
+            ),
+            (
+                "roam_after = 60001",
+                "test.toml:2: roam_after: must be at most 60000",
+            ),
+            (
                 "listen = [\"unix:/a\", \"unix:/b\", \"unix:/a\"]",
                 "test.toml:2: listen: unix:/a is listed twice",
             ),
@@ -842,6 +898,28 @@ mod tests {
                 Listen::Unix("/a".into())
             ]
         );
+    }
+
+    #[test]
+    fn keys_about_learning_and_limits_say_what_the_kernel_is_told() {
+        let text = "internal_ip = \"10.0.0.5\"\nadmission = \"nat\"\nroam_after = 300\n\
+                    sessions_max = 1000\nhalf_open_max = 100\nmemory_max = 64\n";
+        let config = parse(text).expect("valid");
+        let roam = Roam {
+            silence_ms: 300,
+            sequences: 500,
+        };
+        assert_eq!(config.learning.mode, LearningMode::Nat);
+        assert_eq!(config.learning.roam, Some(roam));
+        let limits = Limits {
+            sessions: 1000,
+            half_open: 100,
+            memory: 64 << 20,
+        };
+        assert_eq!(config.limits, limits);
+        let plain = parse("internal_ip = \"10.0.0.5\"").expect("valid");
+        assert_eq!(plain.learning, Learning::default());
+        assert_eq!(plain.limits, Limits::default());
     }
 
     #[test]

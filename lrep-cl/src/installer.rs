@@ -24,7 +24,8 @@ use crate::call::{Calls, Media, Plan};
 use crate::logging::call_span;
 use crate::ports::Ports;
 use crate::tsl::{
-    self, EndReason, Event, NewSession, SessionId, SessionState, SetConfig, SetSession, Tsl,
+    self, Alarm, AlarmReason, EndReason, Event, NewSession, SessionId, SessionState, SetConfig,
+    SetSession, Tsl,
 };
 
 /// How long one command may take before its outcome counts as unknown.
@@ -281,6 +282,12 @@ impl<T: Tsl> Installer<T> {
                     call_span(&session.label).in_scope(|| log_end(&session, reason));
                 }
             }
+            Some(Event::Alarm(alarm)) => {
+                let owner = alarm.session.as_ref().map(|session| session.owner);
+                if owner.is_none_or(|owner| owner == self.owner) {
+                    log_alarm(&alarm);
+                }
+            }
             Some(Event::Overrun) => {
                 warn!("events of the kernel were lost");
                 self.stale = true;
@@ -377,6 +384,36 @@ fn party(party: &tsl::Endpoint) -> String {
     match party.remote {
         Some(remote) => format!("{remote} at {}", party.local),
         None => format!("on hold at {}", party.local),
+    }
+}
+
+fn log_alarm(alarm: &Alarm) {
+    let Alarm {
+        local,
+        source,
+        packets,
+        ..
+    } = alarm;
+    let tell = || match alarm.reason {
+        AlarmReason::ForeignSource => warn!(
+            "dropped {packets} packets to {local} that are not the party's, the first from {source}: \
+             a stranger, or a party behind NAT (see `admission`)"
+        ),
+        AlarmReason::Flood if alarm.session.is_some() => {
+            warn!("dropped {packets} packets to {local}: {source} sends more than it may");
+        }
+        AlarmReason::Flood => warn!(
+            "dropped {packets} packets to ports of no call, one of them from {source} to {local}: \
+             somebody scans the relay's ports, or goes on after the end of calls"
+        ),
+        AlarmReason::Loop => warn!(
+            "dropped {packets} packets to {local} that go round, the first from {source}: a party's \
+             address is a relay's, or routing has a loop"
+        ),
+    };
+    match &alarm.session {
+        Some(session) => call_span(&session.label).in_scope(tell),
+        None => tell(),
     }
 }
 

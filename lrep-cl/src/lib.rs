@@ -26,5 +26,6 @@ pub mod logging;
 pub mod ports;
 pub mod protocol;
 pub mod reply_cache;
+pub mod rtcp;
 pub mod server;
 pub mod tsl;

@@ -132,6 +132,7 @@ impl<T: Tsl> Server<T> {
             ports: Some(config.start_port..=last),
             local_addresses: locals.into_iter().map(IpAddr::V4).collect(),
             quality: None,
+            limits: Some(config.limits),
         };
         let installer = Installer::start(tsl, config.owner, settings, Arc::clone(&ports))
             .await
@@ -308,7 +309,7 @@ impl Service {
     }
 
     async fn set(&self, relay: &Relay<'_>) -> Verdict {
-        let learning = self.config.admission.learning();
+        let learning = self.config.learning;
         let media = match intent::wanted(relay, &self.config.addresses, &self.config.timeouts) {
             Ok(media) => media.learning(learning),
             Err(refusal) => {

@@ -9,10 +9,11 @@ pub mod kernel;
 
 use std::future::Future;
 
-pub use genl_proto::generated::{DropReason, EndReason, LearningMode, StreamKind};
+pub use genl_proto::generated::{AlarmReason, DropReason, EndReason, LearningMode, StreamKind};
 pub use genl_proto::{
-    Config, Counters, Created, Endpoint, Learned, Learning, NewSession, Quality, Receiving,
-    Refusal, Sending, SessionState, SetConfig, SetSession, Stream, StreamState, Totals,
+    Alarm, AlarmedSession, Config, Counters, Created, Endpoint, Learned, Learning, Limits,
+    NewSession, Quality, Receiving, Refusal, Refused, Report, Roam, Sending, SessionState,
+    SetConfig, SetSession, Stream, StreamState, Totals,
 };
 use nix::errno::Errno;
 use tokio::sync::mpsc;
@@ -25,6 +26,8 @@ pub type SessionId = u64;
 pub enum Event {
     /// A session has ended: its final state, and why.
     Ended(SessionState, EndReason),
+    /// Something is wrong with packets that arrive.
+    Alarm(Alarm),
     /// Events were lost: only a dump tells what is there.
     Overrun,
 }

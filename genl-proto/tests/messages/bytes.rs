@@ -7,8 +7,8 @@
 
 use genl_proto::generated::{Command, DropReason, EndReason, StreamKind};
 use genl_proto::{
-    Answer, Config, Counters, Created, Endpoint, Message, NewSession, Request, SessionState,
-    SetConfig, SetSession, Stream, StreamState,
+    Answer, Config, Counters, Created, Endpoint, Limits, Message, NewSession, Request,
+    SessionState, SetConfig, SetSession, Stream, StreamState,
 };
 use netlink_packet_core::NetlinkMessage;
 use netlink_packet_generic::GenlMessage;
@@ -164,6 +164,11 @@ fn settings_are_sent_as_these_bytes() {
         ports: Some(30_000..=40_000),
         local_addresses: vec![[192, 0, 2, 1].into(), "2001:db8::1".parse().unwrap()],
         quality: Some(false),
+        limits: Some(Limits {
+            sessions: 1000,
+            half_open: 100,
+            memory: 1 << 32,
+        }),
     };
     let bytes = [
         0x06, 0, 0x03, 0, 0x30, 0x75, 0, 0, // port-min: 30000 in host order, padded
@@ -171,6 +176,9 @@ fn settings_are_sent_as_these_bytes() {
         0x08, 0, 0x05, 0, 192, 0, 2, 1, // local-address
         0x14, 0, 0x05, 0, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x08, 0,
         0x06, 0, 0, 0, 0, 0, // quality: 0
+        0x08, 0, 0x07, 0, 0xe8, 0x03, 0, 0, // sessions-max: 1000
+        0x08, 0, 0x08, 0, 100, 0, 0, 0, // half-open-max: 100
+        0x0c, 0, 0x09, 0, 0, 0, 0, 0, 1, 0, 0, 0, // memory-max: 2^32
     ];
     is_sent_as(&Request::ConfigSet(settings), &bytes);
     is_sent_as(&Request::ConfigSet(SetConfig::default()), &[]);
@@ -259,6 +267,9 @@ fn settings_not_made_yet_are_read_as_none() {
         0x06, 0, 0x03, 0, 0, 0, 0, 0, // port-min: 0
         0x06, 0, 0x04, 0, 0, 0, 0, 0, // port-max: 0
         0x08, 0, 0x06, 0, 1, 0, 0, 0, // quality: 1
+        0x08, 0, 0x07, 0, 0, 0, 0, 0, // sessions-max: 0
+        0x08, 0, 0x08, 0, 0, 0, 0, 0, // half-open-max: 0
+        0x08, 0, 0x09, 0, 0, 0, 0, 0, // memory-max: 0
     ];
     let config = Config {
         protocol_version: 1,
@@ -266,6 +277,7 @@ fn settings_not_made_yet_are_read_as_none() {
         ports: None,
         local_addresses: vec![],
         quality: true,
+        limits: Limits::default(),
     };
     assert_eq!(
         Answer::decode(Command::ConfigGet, &bytes),

@@ -4,13 +4,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use genl_proto::generated::{
-    Attribute, BULK_MAX, Command, DropReason, EndReason, Kind, LABEL_MAX, LearningMode, OPERATIONS,
-    Operation, STREAMS_MAX, StreamKind, TIMEOUT_MAX_MS, TIMEOUT_MIN_MS,
+    AlarmReason, Attribute, BULK_MAX, Command, DropReason, EndReason, Kind, LABEL_MAX,
+    LearningMode, OPERATIONS, Operation, REPORT_MAX, STREAMS_MAX, StreamKind, TIMEOUT_MAX_MS,
+    TIMEOUT_MIN_MS,
 };
 use genl_proto::{
-    Answer, BulkCreated, Config, Counters, Created, Endpoint, Learned, Learning, Message,
-    NewSession, Quality, Receiving, Refusal, Request, Roam, Sending, SessionState, SetConfig,
-    SetSession, Stream, StreamState, Totals,
+    Alarm, AlarmedSession, Answer, BulkCreated, Config, Counters, Created, Endpoint, Learned,
+    Learning, Limits, Message, NewSession, Quality, Receiving, Refusal, Refused, Report, Request,
+    Roam, Sending, SessionState, SetConfig, SetSession, Stream, StreamState, Totals,
 };
 use netlink_packet_core::{Emitable, NetlinkMessage, NetlinkPayload, ParseableParametrized};
 use netlink_packet_generic::{GenlHeader, GenlMessage};
@@ -125,13 +126,20 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn limits()(sessions: u32, half_open: u32, memory: u64) -> Limits {
+        Limits { sessions, half_open, memory }
+    }
+}
+
+prop_compose! {
     fn set_config()(
         ports in option::of((1..=u16::MAX, 1..=u16::MAX)),
         local_addresses: Vec<IpAddr>,
         quality: Option<bool>,
+        limits in option::of(limits()),
     ) -> SetConfig {
         let ports = ports.map(|(min, max)| min..=max);
-        SetConfig { ports, local_addresses, quality }
+        SetConfig { ports, local_addresses, quality, limits }
     }
 }
 
@@ -219,9 +227,10 @@ prop_compose! {
         ports in option::of((1..=u16::MAX, any::<u16>())),
         local_addresses: Vec<IpAddr>,
         quality: bool,
+        limits in limits(),
     ) -> Config {
         let ports = ports.map(|(min, max)| min..=max);
-        Config { protocol_version, module_version, ports, local_addresses, quality }
+        Config { protocol_version, module_version, ports, local_addresses, quality, limits }
     }
 }
 
@@ -232,8 +241,44 @@ prop_compose! {
         expired: u64,
         replaced: u64,
         relayed in counters(),
+        (half_open, memory) in any::<(u64, u64)>(),
+        refused in any::<(u64, u64, u64)>(),
+        (alarms, alarms_missed) in any::<(u64, u64)>(),
     ) -> Totals {
-        Totals { sessions, created, expired, replaced, relayed }
+        let refused = Refused { sessions: refused.0, half_open: refused.1, memory: refused.2 };
+        Totals {
+            sessions, created, expired, replaced, relayed, half_open, memory, refused, alarms,
+            alarms_missed,
+        }
+    }
+}
+
+fn socket_address() -> impl Strategy<Value = SocketAddr> {
+    any::<(IpAddr, u16)>().prop_map(|(ip, port)| SocketAddr::new(ip, port))
+}
+
+prop_compose! {
+    fn alarm()(
+        reason in select(&AlarmReason::ALL[..]),
+        session in option::of((any::<u64>(), label(), any::<u32>())),
+        local in socket_address(),
+        source in socket_address(),
+        packets: u64,
+    ) -> Alarm {
+        let session = session.map(|(id, label, owner)| AlarmedSession { id, label, owner });
+        Alarm { reason, session, local, source, packets }
+    }
+}
+
+prop_compose! {
+    fn report()(
+        session: u64,
+        local in socket_address(),
+        source in socket_address(),
+        arrived_ns: u64,
+        packet in vec(any::<u8>(), 0..REPORT_MAX as usize),
+    ) -> Report {
+        Report { session, local, source, arrived_ns, packet }
     }
 }
 
@@ -244,15 +289,35 @@ fn answer() -> impl Strategy<Value = (Command, Answer)> {
         any::<(Vec<u64>, Vec<u64>)>().prop_map(|(ids, replaced)| BulkCreated { ids, replaced });
     let state = select(vec![Command::SessionGet, Command::SessionDel]);
     let reason = select(&EndReason::ALL[..]);
+    // Boxed, or their values would not fit onto the stack of a test's thread together.
     prop_oneof![
-        created.prop_map(|created| (Command::SessionNew, Answer::Created(created))),
-        several.prop_map(|several| (Command::SessionBulkNew, Answer::BulkCreated(several))),
-        (state, session_state()).prop_map(|(command, state)| (command, Answer::Session(state))),
-        any::<u64>().prop_map(|ended| (Command::SessionFlush, Answer::Flushed(ended))),
-        config().prop_map(|config| (Command::ConfigGet, Answer::Config(config))),
-        totals().prop_map(|totals| (Command::TotalsGet, Answer::Totals(totals))),
+        created
+            .prop_map(|created| (Command::SessionNew, Answer::Created(created)))
+            .boxed(),
+        several
+            .prop_map(|several| (Command::SessionBulkNew, Answer::BulkCreated(several)))
+            .boxed(),
+        (state, session_state())
+            .prop_map(|(command, state)| (command, Answer::Session(state)))
+            .boxed(),
+        any::<u64>()
+            .prop_map(|ended| (Command::SessionFlush, Answer::Flushed(ended)))
+            .boxed(),
+        config()
+            .prop_map(|config| (Command::ConfigGet, Answer::Config(config)))
+            .boxed(),
+        totals()
+            .prop_map(|totals| (Command::TotalsGet, Answer::Totals(totals)))
+            .boxed(),
         (session_state(), reason)
-            .prop_map(|(state, reason)| (Command::SessionEnded, Answer::Ended(state, reason))),
+            .prop_map(|(state, reason)| (Command::SessionEnded, Answer::Ended(state, reason)))
+            .boxed(),
+        alarm()
+            .prop_map(|alarm| (Command::Alarm, Answer::Alarm(alarm)))
+            .boxed(),
+        report()
+            .prop_map(|report| (Command::Report, Answer::Report(report)))
+            .boxed(),
     ]
 }
 

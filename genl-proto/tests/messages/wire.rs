@@ -5,12 +5,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use genl_proto::generated::{
-    bulk, config, counters, drops, endpoint, flush, learning, quality, receiving, sending, session,
-    stream, totals,
+    alarm, bulk, config, counters, drops, endpoint, flush, learning, quality, receiving, report,
+    sending, session, stream, totals,
 };
 use genl_proto::{
-    Answer, Config, Counters, Endpoint, Learned, Learning, NewSession, Quality, Receiving, Sending,
-    SessionState, Stream, StreamState, Totals,
+    Alarm, Answer, Config, Counters, Endpoint, Learned, Learning, NewSession, Quality, Receiving,
+    Report, Sending, SessionState, Stream, StreamState, Totals,
 };
 
 /// One attribute: length and number, the value, zeros up to a multiple of four.
@@ -74,6 +74,8 @@ pub fn answer(answer: &Answer) -> Vec<Vec<u8>> {
             attributes.push(uint32(session::END_REASON, *reason as u32));
             attributes
         }
+        Answer::Alarm(told) => alarmed(told),
+        Answer::Report(told) => reported(told),
     }
 }
 
@@ -141,10 +143,6 @@ fn both_sides(stream: &Stream) -> Vec<Vec<u8>> {
 }
 
 fn side(side: &Endpoint) -> Vec<Vec<u8>> {
-    let socket = |(ip, port), of: SocketAddr| {
-        let port = attribute(port, &of.port().to_be_bytes());
-        vec![address(ip, of.ip()), port]
-    };
     let mut attributes = socket((endpoint::LOCAL_ADDRESS, endpoint::LOCAL_PORT), side.local);
     if let Some(remote) = side.remote {
         let ids = (endpoint::REMOTE_ADDRESS, endpoint::REMOTE_PORT);
@@ -267,6 +265,9 @@ fn settings(settings: &Config) -> Vec<Vec<u8>> {
     let addresses = settings.local_addresses.iter();
     attributes.extend(addresses.map(|of| address(config::LOCAL_ADDRESS, *of)));
     attributes.push(uint32(config::QUALITY, settings.quality.into()));
+    attributes.push(uint32(config::SESSIONS_MAX, settings.limits.sessions));
+    attributes.push(uint32(config::HALF_OPEN_MAX, settings.limits.half_open));
+    attributes.push(uint(config::MEMORY_MAX, settings.limits.memory));
     attributes
 }
 
@@ -277,5 +278,43 @@ fn sums(sums: &Totals) -> Vec<Vec<u8>> {
         uint(totals::EXPIRED, sums.expired),
         uint(totals::REPLACED, sums.replaced),
         nest(totals::RELAYED, &counted(&sums.relayed)),
+        uint(totals::HALF_OPEN, sums.half_open),
+        uint(totals::MEMORY, sums.memory),
+        uint(totals::REFUSED_SESSIONS, sums.refused.sessions),
+        uint(totals::REFUSED_HALF_OPEN, sums.refused.half_open),
+        uint(totals::REFUSED_MEMORY, sums.refused.memory),
+        uint(totals::ALARMS, sums.alarms),
+        uint(totals::ALARMS_MISSED, sums.alarms_missed),
     ]
+}
+
+fn alarmed(told: &Alarm) -> Vec<Vec<u8>> {
+    let mut attributes = vec![uint32(alarm::REASON, told.reason as u32)];
+    if let Some(session) = &told.session {
+        attributes.push(uint(alarm::SESSION, session.id));
+        attributes.push(attribute(alarm::LABEL, &session.label));
+        attributes.push(uint32(alarm::OWNER, session.owner));
+    }
+    let local = (alarm::LOCAL_ADDRESS, alarm::LOCAL_PORT);
+    let source = (alarm::SOURCE_ADDRESS, alarm::SOURCE_PORT);
+    attributes.extend(socket(local, told.local));
+    attributes.extend(socket(source, told.source));
+    attributes.push(uint(alarm::PACKETS, told.packets));
+    attributes
+}
+
+fn reported(told: &Report) -> Vec<Vec<u8>> {
+    let local = (report::LOCAL_ADDRESS, report::LOCAL_PORT);
+    let source = (report::SOURCE_ADDRESS, report::SOURCE_PORT);
+    let mut attributes = vec![uint(report::SESSION, told.session)];
+    attributes.extend(socket(local, told.local));
+    attributes.extend(socket(source, told.source));
+    attributes.push(uint(report::ARRIVED_NS, told.arrived_ns));
+    attributes.push(attribute(report::PACKET, &told.packet));
+    attributes
+}
+
+fn socket((ip, port): (u16, u16), of: SocketAddr) -> Vec<Vec<u8>> {
+    let port = attribute(port, &of.port().to_be_bytes());
+    vec![address(ip, of.ip()), port]
 }

@@ -6,6 +6,7 @@ mod config;
 mod exit;
 mod flush;
 mod format;
+mod reports;
 mod run;
 mod sessions;
 mod show;
@@ -39,6 +40,7 @@ enum Verb {
     Sessions(sessions::Sessions),
     Show(show::Show),
     Stats(stats::Stats),
+    Reports(reports::Reports),
     Flush(flush::Flush),
     Config(config::Config),
 }
@@ -77,6 +79,7 @@ fn dispatch(args: &[OsString]) -> Result<String, Failure> {
         Verb::Sessions(sessions) => sessions.run(),
         Verb::Show(show) => show.run(),
         Verb::Stats(stats) => stats.run(),
+        Verb::Reports(reports) => reports.run(),
         Verb::Flush(flush) => flush.run(),
         Verb::Config(config) => config.run(),
     }

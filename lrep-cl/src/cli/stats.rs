@@ -46,7 +46,48 @@ fn to_json(config: &Config, totals: &Totals) -> Value {
         "expired": totals.expired,
         "replaced": totals.replaced,
         "relayed": counters_to_json(&totals.relayed),
+        "half_open": totals.half_open,
+        "memory": totals.memory,
+        "limits": {
+            "sessions": config.limits.sessions,
+            "half_open": config.limits.half_open,
+            "memory": config.limits.memory,
+        },
+        "refused": {
+            "sessions": totals.refused.sessions,
+            "half_open": totals.refused.half_open,
+            "memory": totals.refused.memory,
+        },
+        "alarms": totals.alarms,
+        "alarms_missed": totals.alarms_missed,
     })
+}
+
+/// `12 above 1,000 sessions, 3 above 1.0 MiB of memory`, or `-`.
+fn refused(config: &Config, totals: &Totals) -> String {
+    let (limits, refused) = (config.limits, totals.refused);
+    let number = |limit: u32, what| match limit {
+        // The limit was taken away since.
+        0 => format!("a limit of {what}"),
+        limit => format!("{} {what}", format::number(limit.into())),
+    };
+    let memory = match limits.memory {
+        0 => "a limit of memory".to_owned(),
+        limit => format!("{} of memory", format::bytes(limit)),
+    };
+    let said: Vec<_> = [
+        (refused.sessions, number(limits.sessions, "sessions")),
+        (refused.half_open, number(limits.half_open, "half open")),
+        (refused.memory, memory),
+    ]
+    .into_iter()
+    .filter(|(times, _)| *times > 0)
+    .map(|(times, limit)| format!("{} above {limit}", format::number(times)))
+    .collect();
+    match said.is_empty() {
+        true => "-".to_owned(),
+        false => said.join(", "),
+    }
 }
 
 fn text(config: &Config, totals: &Totals) -> String {
@@ -64,6 +105,10 @@ fn text(config: &Config, totals: &Totals) -> String {
          ports     {ports}\n\
          addresses {}\n\
          sessions  {} alive, {} made, {} expired, {} replaced\n\
+         half open {}\n\
+         memory    {}\n\
+         refused   {}\n\
+         alarms    {}\n\
          forwarded {} packets, {}\n\
          dropped   {}\n",
         config.module_version,
@@ -72,6 +117,10 @@ fn text(config: &Config, totals: &Totals) -> String {
         format::number(totals.created),
         format::number(totals.expired),
         format::number(totals.replaced),
+        format::number(totals.half_open),
+        format::bytes(totals.memory),
+        refused(config, totals),
+        format::number(totals.alarms),
         format::number(totals.relayed.packets),
         format::bytes(totals.relayed.bytes),
         format::drops(&totals.relayed),

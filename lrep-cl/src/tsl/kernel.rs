@@ -11,8 +11,9 @@ use std::pin::pin;
 use std::thread;
 
 use futures_util::StreamExt;
+use genetlink::message::RawGenlMessage;
 use genetlink::{GenetlinkError, GenetlinkHandle, new_connection};
-use genl_proto::generated::{Command, GROUP_EVENTS, PROTOCOL_VERSION};
+use genl_proto::generated::{Command, GROUP_EVENTS, GROUP_REPORTS, PROTOCOL_VERSION};
 use genl_proto::{Answer, Message, Request};
 use netlink_packet_core::{NLM_F_DUMP_INTR, NetlinkMessage, NetlinkPayload};
 use netlink_proto::sys::AsyncSocket;
@@ -22,8 +23,8 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Config, Created, Error, Event, NewSession, Refusal, Result, SessionId, SessionState, SetConfig,
-    SetSession, Totals, Tsl,
+    Config, Created, Error, Event, NewSession, Refusal, Report, Result, SessionId, SessionState,
+    SetConfig, SetSession, Totals, Tsl,
 };
 
 /// How often a dump is repeated during which the table changed.
@@ -126,10 +127,18 @@ impl Kernel {
             .find_map(pick)
             .ok_or_else(|| Error::Channel(format!("{} was not answered", command.name())))
     }
-}
 
-impl Tsl for Kernel {
-    async fn subscribe(&self) -> Result<mpsc::UnboundedReceiver<Event>> {
+    /// Starts to tell the parties' RTCP reports. Those that come faster than they are read are lost.
+    pub async fn reports(&self) -> Result<mpsc::UnboundedReceiver<Report>> {
+        self.listen(GROUP_REPORTS, report).await
+    }
+
+    /// Joins a multicast group of the family, and has what is heard there made into values.
+    async fn listen<T: Send + 'static>(
+        &self,
+        group: &'static str,
+        read: fn(NetlinkMessage<RawGenlMessage>) -> Option<T>,
+    ) -> Result<mpsc::UnboundedReceiver<T>> {
         let family = self
             .handle
             .resolve_family::<Message>()
@@ -137,8 +146,8 @@ impl Tsl for Kernel {
             .map_err(of_genetlink)?;
         let group = *family
             .multicast_groups
-            .get(GROUP_EVENTS)
-            .ok_or_else(|| Error::Channel(format!("no multicast group `{GROUP_EVENTS}`")))?;
+            .get(group)
+            .ok_or_else(|| Error::Channel(format!("no multicast group `{group}`")))?;
         // A socket of its own, so that a flood of events cannot push answers out.
         let (connection, messages) = {
             let _context = self.thread.enter();
@@ -155,14 +164,20 @@ impl Tsl for Kernel {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.thread.spawn(async move {
             let _connection = connection;
-            let mut events = pin!(messages.filter_map(async |(message, _)| event(message)));
-            while let Some(event) = events.next().await {
-                if sender.send(event).is_err() {
+            let mut heard = pin!(messages.filter_map(async |(message, _)| read(message)));
+            while let Some(heard) = heard.next().await {
+                if sender.send(heard).is_err() {
                     return;
                 }
             }
         });
         Ok(receiver)
+    }
+}
+
+impl Tsl for Kernel {
+    async fn subscribe(&self) -> Result<mpsc::UnboundedReceiver<Event>> {
+        self.listen(GROUP_EVENTS, event).await
     }
 
     async fn session_new(&self, new: NewSession) -> Result<Created> {
@@ -257,21 +272,32 @@ fn names_a_session(request: &Request) -> bool {
 }
 
 /// What an unasked message tells. One that cannot be read is as good as lost.
-fn event(message: NetlinkMessage<genetlink::message::RawGenlMessage>) -> Option<Event> {
+fn event(message: NetlinkMessage<RawGenlMessage>) -> Option<Event> {
     match message.payload {
-        NetlinkPayload::InnerMessage(raw) => {
-            let answer = raw
-                .parse_into_genlmsg::<Message>()
-                .ok()
-                .and_then(|message| message.payload.answer().ok());
-            match answer {
-                Some(Answer::Ended(session, reason)) => Some(Event::Ended(session, reason)),
-                _ => Some(Event::Overrun),
-            }
-        }
+        NetlinkPayload::InnerMessage(raw) => match answer(raw) {
+            Some(Answer::Ended(session, reason)) => Some(Event::Ended(session, reason)),
+            Some(Answer::Alarm(alarm)) => Some(Event::Alarm(alarm)),
+            _ => Some(Event::Overrun),
+        },
         NetlinkPayload::Overrun(_) => Some(Event::Overrun),
         _ => None,
     }
+}
+
+/// The report in an unasked message. One that cannot be read is as good as lost.
+fn report(message: NetlinkMessage<RawGenlMessage>) -> Option<Report> {
+    match message.payload {
+        NetlinkPayload::InnerMessage(raw) => match answer(raw) {
+            Some(Answer::Report(report)) => Some(report),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn answer(raw: RawGenlMessage) -> Option<Answer> {
+    let message = raw.parse_into_genlmsg::<Message>().ok()?;
+    message.payload.answer().ok()
 }
 
 fn of_refusal(refusal: Refusal) -> Error {
@@ -307,6 +333,7 @@ fn channel(error: impl std::fmt::Display) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tsl::Limits;
 
     #[test]
     fn a_module_of_another_protocol_version_is_refused_with_both_versions_and_a_cure() {
@@ -316,6 +343,7 @@ mod tests {
             ports: None,
             local_addresses: Vec::new(),
             quality: true,
+            limits: Limits::default(),
         };
         assert_eq!(check_version(module(PROTOCOL_VERSION)), Ok(()));
         for theirs in [PROTOCOL_VERSION - 1, PROTOCOL_VERSION + 1] {

@@ -17,12 +17,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use lrep_cl::addresses::Addresses;
-use lrep_cl::config::{Admission, Config, Listen, LogFormat, LogLevel};
+use lrep_cl::config::{Config, Listen, LogFormat, LogLevel};
 use lrep_cl::intent::Timeouts;
 use lrep_cl::server::Server;
 use lrep_cl::tsl::{
-    Config as LayerConfig, Counters, Created, EndReason, Error, Event, NewSession, Refusal, Result,
-    SessionId, SessionState, SetConfig, SetSession, StreamState, Totals, Tsl,
+    Config as LayerConfig, Counters, Created, EndReason, Error, Event, Learning, Limits,
+    NewSession, Refusal, Result, SessionId, SessionState, SetConfig, SetSession, StreamState,
+    Totals, Tsl,
 };
 use nix::errno::Errno;
 use parking_lot::Mutex;
@@ -280,6 +281,7 @@ impl Tsl for Memory {
             ports: settings.ports,
             local_addresses: settings.local_addresses,
             quality: settings.quality.unwrap_or(true),
+            limits: settings.limits.unwrap_or_default(),
         })
     }
 
@@ -320,7 +322,8 @@ pub fn config(listen: Vec<Listen>) -> Config {
         },
         owner: 7,
         log_level: LogLevel::Info,
-        admission: Admission::Signalled,
+        learning: Learning::default(),
+        limits: Limits::default(),
         log_format: LogFormat::Text,
     }
 }

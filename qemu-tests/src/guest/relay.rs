@@ -7,8 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use genl_proto::generated::{
-    Command, DropReason, EndReason, FAMILY_NAME, GROUP_EVENTS, StreamKind, bulk, config, counters,
-    drops, endpoint, flush, learning, receiving, session, stream, totals,
+    AlarmReason, Command, DropReason, EndReason, FAMILY_NAME, GROUP_EVENTS, GROUP_REPORTS,
+    StreamKind, alarm, bulk, config, counters, drops, endpoint, flush, learning, receiving, report,
+    session, stream, totals,
 };
 use nix::libc;
 
@@ -174,6 +175,8 @@ pub struct Config {
     pub addresses: Vec<IpAddr>,
     /// Whether quality is measured.
     pub quality: bool,
+    /// Most sessions, half-open sessions and bytes of memory; 0 for any.
+    pub limits: (u32, u32, u64),
 }
 
 /// What the whole namespace has done.
@@ -189,6 +192,14 @@ pub struct Totals {
     pub replaced: u64,
     /// All packets.
     pub relayed: Counters,
+    /// Sessions alive that are half open.
+    pub half_open: u64,
+    /// Bytes of memory the sessions hold.
+    pub memory: u64,
+    /// Commands refused because of the limits of sessions, half-open sessions, memory.
+    pub refused: (u64, u64, u64),
+    /// Alarms told, and packets that raised none because there were too many.
+    pub alarms: (u64, u64),
 }
 
 impl Counters {
@@ -469,6 +480,15 @@ impl Relay {
         self.ask(Command::ConfigSet, 0, &attributes).map(|_| ())
     }
 
+    /// Sets the most sessions, half-open sessions and bytes of memory there may be; 0 for any.
+    pub fn limit(&self, sessions: u32, half_open: u32, memory: u64) -> Result<()> {
+        let attributes = Attributes::new()
+            .u32(config::SESSIONS_MAX, sessions)
+            .u32(config::HALF_OPEN_MAX, half_open)
+            .uint(config::MEMORY_MAX, memory);
+        self.ask(Command::ConfigSet, 0, &attributes).map(|_| ())
+    }
+
     /// Sets whether quality is measured.
     pub fn measure(&self, on: bool) -> Result<()> {
         let attributes = Attributes::new().u32(config::QUALITY, on.into());
@@ -484,6 +504,7 @@ impl Relay {
             ports: (0, 0),
             addresses: Vec::new(),
             quality: false,
+            limits: (0, 0, 0),
         };
         for (id, value) in parse(only(&answers)?)? {
             match id {
@@ -496,6 +517,9 @@ impl Relay {
                 config::PORT_MAX => found.ports.1 = netlink::u16(value)?,
                 config::LOCAL_ADDRESS => found.addresses.push(address(value)?),
                 config::QUALITY => found.quality = netlink::u32(value)? != 0,
+                config::SESSIONS_MAX => found.limits.0 = netlink::u32(value)?,
+                config::HALF_OPEN_MAX => found.limits.1 = netlink::u32(value)?,
+                config::MEMORY_MAX => found.limits.2 = netlink::uint(value)?,
                 other => bail!("attribute {other} in the configuration"),
             }
         }
@@ -579,6 +603,10 @@ impl Relay {
             expired: 0,
             replaced: 0,
             relayed: Counters::default(),
+            half_open: 0,
+            memory: 0,
+            refused: (0, 0, 0),
+            alarms: (0, 0),
         };
         for (id, value) in parse(only(&answers)?)? {
             match id {
@@ -587,6 +615,13 @@ impl Relay {
                 totals::EXPIRED => found.expired = netlink::uint(value)?,
                 totals::REPLACED => found.replaced = netlink::uint(value)?,
                 totals::RELAYED => found.relayed = Counters::parse(value)?,
+                totals::HALF_OPEN => found.half_open = netlink::uint(value)?,
+                totals::MEMORY => found.memory = netlink::uint(value)?,
+                totals::REFUSED_SESSIONS => found.refused.0 = netlink::uint(value)?,
+                totals::REFUSED_HALF_OPEN => found.refused.1 = netlink::uint(value)?,
+                totals::REFUSED_MEMORY => found.refused.2 = netlink::uint(value)?,
+                totals::ALARMS => found.alarms.0 = netlink::uint(value)?,
+                totals::ALARMS_MISSED => found.alarms.1 = netlink::uint(value)?,
                 other => bail!("attribute {other} in the totals"),
             }
         }
@@ -594,7 +629,112 @@ impl Relay {
     }
 }
 
-/// Sessions that end, from the moment of subscription.
+/// An alarm as the kernel tells it.
+#[derive(Clone, Debug)]
+pub struct Alarm {
+    /// What is wrong.
+    pub reason: AlarmReason,
+    /// Id, name and owner of the session, if it is about one.
+    pub session: Option<(u64, Vec<u8>, u32)>,
+    /// Where the first packet was sent to.
+    pub local: SocketAddr,
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// How many were dropped.
+    pub packets: u64,
+}
+
+impl Alarm {
+    fn parse(attributes: &[u8]) -> Result<Self> {
+        let found: BTreeMap<u16, &[u8]> = parse(attributes)?.into_iter().collect();
+        let get = |id| found.get(&id).copied().context("half an alarm");
+        let socket = |ip, port| -> Result<SocketAddr> {
+            let port = get(port)?.try_into().context("a strange port")?;
+            Ok((address(get(ip)?)?, u16::from_be_bytes(port)).into())
+        };
+        let session = match found.get(&alarm::SESSION) {
+            Some(id) => Some((
+                netlink::uint(id)?,
+                get(alarm::LABEL)?.to_vec(),
+                netlink::u32(get(alarm::OWNER)?)?,
+            )),
+            None => None,
+        };
+        let reason = netlink::u32(get(alarm::REASON)?)?;
+        Ok(Self {
+            reason: AlarmReason::from_u32(reason).context("an unknown reason")?,
+            session,
+            local: socket(alarm::LOCAL_ADDRESS, alarm::LOCAL_PORT)?,
+            source: socket(alarm::SOURCE_ADDRESS, alarm::SOURCE_PORT)?,
+            packets: netlink::uint(get(alarm::PACKETS)?)?,
+        })
+    }
+}
+
+/// An RTCP packet as the kernel tells it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Id of the session.
+    pub session: u64,
+    /// Where it was sent to.
+    pub local: SocketAddr,
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// When it arrived, in nanoseconds.
+    pub arrived_ns: u64,
+    /// Its beginning.
+    pub packet: Vec<u8>,
+}
+
+/// RTCP reports, from the moment of subscription.
+pub struct Reports {
+    netlink: Netlink,
+}
+
+impl Reports {
+    /// Subscribes in a namespace.
+    pub fn subscribe(namespace: &Namespace) -> Result<Self> {
+        let netlink = subscribe(namespace, GROUP_REPORTS)?;
+        Ok(Self { netlink })
+    }
+
+    /// The next one.
+    pub fn next(&self) -> Result<Report> {
+        let (command, attributes) = self.netlink.event()?;
+        ensure!(
+            command == Command::Report as u8,
+            "a report of command {command}"
+        );
+        let found: BTreeMap<u16, &[u8]> = parse(&attributes)?.into_iter().collect();
+        let get = |id| found.get(&id).copied().context("half a report");
+        let socket = |ip, port| -> Result<SocketAddr> {
+            let port = get(port)?.try_into().context("a strange port")?;
+            Ok((address(get(ip)?)?, u16::from_be_bytes(port)).into())
+        };
+        Ok(Report {
+            session: netlink::uint(get(report::SESSION)?)?,
+            local: socket(report::LOCAL_ADDRESS, report::LOCAL_PORT)?,
+            source: socket(report::SOURCE_ADDRESS, report::SOURCE_PORT)?,
+            arrived_ns: netlink::uint(get(report::ARRIVED_NS)?)?,
+            packet: get(report::PACKET)?.to_vec(),
+        })
+    }
+
+    /// Whether none waits.
+    pub fn is_quiet(&self) -> bool {
+        self.netlink.is_quiet()
+    }
+}
+
+fn subscribe(namespace: &Namespace, group: &str) -> Result<Netlink> {
+    let netlink = Netlink::open(namespace, FAMILY_NAME)?;
+    netlink
+        .subscribe(group)?
+        .map_err(|errno| anyhow!("cannot subscribe to {group}: {errno}"))?;
+    Ok(netlink)
+}
+
+/// Sessions that end and alarms, from the moment of subscription.
 pub struct Events {
     netlink: Netlink,
 }
@@ -602,21 +742,29 @@ pub struct Events {
 impl Events {
     /// Subscribes in a namespace.
     pub fn subscribe(namespace: &Namespace) -> Result<Self> {
-        let netlink = Netlink::open(namespace, FAMILY_NAME)?;
-        netlink
-            .subscribe(GROUP_EVENTS)?
-            .map_err(|errno| anyhow!("cannot subscribe to events: {errno}"))?;
+        let netlink = subscribe(namespace, GROUP_EVENTS)?;
         Ok(Self { netlink })
     }
 
     /// The next session that ends.
     pub fn next(&self) -> Result<State> {
-        let (command, attributes) = self.netlink.event()?;
-        ensure!(
-            command == Command::SessionEnded as u8,
-            "an event of command {command}"
-        );
-        State::parse(&attributes)
+        State::parse(&self.next_of(Command::SessionEnded)?)
+    }
+
+    /// The next alarm.
+    pub fn next_alarm(&self) -> Result<Alarm> {
+        Alarm::parse(&self.next_of(Command::Alarm)?)
+    }
+
+    fn next_of(&self, wanted: Command) -> Result<Vec<u8>> {
+        loop {
+            let (command, attributes) = self.netlink.event()?;
+            match Command::from_u8(command) {
+                Some(command) if command == wanted => return Ok(attributes),
+                Some(Command::SessionEnded | Command::Alarm) => {}
+                _ => bail!("an event of command {command}"),
+            }
+        }
     }
 
     /// Whether no event waits.

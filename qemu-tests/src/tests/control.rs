@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use genl_proto::generated::{
-    Attribute, Command, FAMILY_NAME, GROUP_EVENTS, Kind, OPERATIONS, PROTOCOL_VERSION, bulk,
-    config, session as attr,
+    Attribute, Command, FAMILY_NAME, GROUP_EVENTS, GROUP_REPORTS, Kind, OPERATIONS,
+    PROTOCOL_VERSION, bulk, config, session as attr,
 };
 use nix::errno::Errno;
 use nix::libc;
@@ -158,6 +158,9 @@ pub(super) fn valid_messages(id: u64) -> Vec<(Command, Attributes)> {
             Attributes::new()
                 .u16(config::PORT_MIN, PORTS.0)
                 .u16(config::PORT_MAX, PORTS.1)
+                .u32(config::SESSIONS_MAX, 1000)
+                .u32(config::HALF_OPEN_MAX, 100)
+                .uint(config::MEMORY_MAX, 1 << 40)
                 .bytes(config::LOCAL_ADDRESS, &octets(WEST))
                 .bytes(config::LOCAL_ADDRESS, &octets(EAST))
                 .bytes(config::LOCAL_ADDRESS, &octets(Path::IPV6.west.ip())),
@@ -661,11 +664,13 @@ fn without_privilege_nothing_is_told_and_nothing_done(lab: &Lab) -> Result<()> {
             matches!(&dump, Err(refusal) if refusal.errno == Errno::EPERM),
             "a dump without privilege: {dump:?}"
         );
-        let joined = netlink.subscribe(GROUP_EVENTS)?;
-        ensure!(
-            joined == Err(Errno::EPERM),
-            "events without privilege: {joined:?}"
-        );
+        for group in [GROUP_EVENTS, GROUP_REPORTS] {
+            let joined = netlink.subscribe(group)?;
+            ensure!(
+                joined == Err(Errno::EPERM),
+                "{group} without privilege: {joined:?}"
+            );
+        }
         Ok(())
     })?;
     ensure!(

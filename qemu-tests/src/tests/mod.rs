@@ -2,6 +2,7 @@
 
 //! The tests. Each is named for what it promises; each file holds the promises of one kind.
 
+mod alarms;
 mod call;
 mod control;
 mod datapath;
@@ -12,9 +13,11 @@ mod forwarding;
 mod fuzz;
 mod learning;
 mod lifecycle;
+mod limits;
 mod path;
 mod policy;
 mod quality;
+mod reports;
 mod versions;
 mod ynl;
 
@@ -88,6 +91,11 @@ pub const TESTS: &[&[Test]] = &[
     learning::TESTS,
     quality::ON_PATHS,
     quality::TESTS,
+    reports::ON_ALL_PATHS,
+    reports::TESTS,
+    alarms::ON_PATHS,
+    alarms::TESTS,
+    limits::TESTS,
     expiry::TESTS,
     control::TESTS,
     ynl::TESTS,

@@ -3,10 +3,12 @@
 //! The promises of the relay's pure decisions.
 
 mod admission;
+mod alarm;
 mod checksum;
 mod ipv4;
 mod ipv6;
 mod learning;
+mod limits;
 mod panic_free;
 mod payload;
 mod policy;
