@@ -17,14 +17,15 @@
 struct dst_entry *lrep_dst_check(struct dst_entry *dst, u32 cookie) { return dst_check(dst, cookie); }
 u32 lrep_dst_mtu(const struct dst_entry *dst) { return dst_mtu(dst); }
 int lrep_dst_output(struct net *net, struct sk_buff *skb) { return dst_output(net, NULL, skb); }
-struct neighbour *lrep_ip_neigh_gw4(struct net_device *dev, __be32 daddr) { return ip_neigh_gw4(dev, daddr); }
-struct neighbour *lrep_ip_neigh_for_gw(struct rtable *rt, struct sk_buff *skb, bool *is_v6gw) { return ip_neigh_for_gw(rt, skb, is_v6gw); }
 
-struct neighbour *lrep_ip6_neigh(const struct rt6_info *rt, const struct sk_buff *skb) { return ip_neigh_gw6(rt->dst.dev, rt6_nexthop(rt, &ipv6_hdr(skb)->daddr)); }
 u32 lrep_rt6_get_cookie(const struct rt6_info *rt) { return rt6_get_cookie(rt); }
 bool lrep_ipv6_mod_enabled(void) { return ipv6_mod_enabled(); }
 
-int lrep_neigh_output(struct neighbour *n, struct sk_buff *skb, bool skip_cache) { return neigh_output(n, skb, skip_cache); }
+static inline bool output(struct neighbour *n, struct sk_buff *skb, bool skip_cache) { return !IS_ERR(n) && (neigh_output(n, skb, skip_cache), true); }
+bool lrep_output_gw4(struct net_device *dev, __be32 daddr, struct sk_buff *skb) { return output(ip_neigh_gw4(dev, daddr), skb, false); }
+bool lrep_output_for_gw(struct rtable *rt, struct sk_buff *skb) { bool is_v6gw = false; struct neighbour *n = ip_neigh_for_gw(rt, skb, &is_v6gw); return output(n, skb, is_v6gw); }
+bool lrep_output_gw6(const struct rt6_info *rt, struct sk_buff *skb) { return output(ip_neigh_gw6(rt->dst.dev, rt6_nexthop(rt, &ipv6_hdr(skb)->daddr)), skb, false); }
+
 
 void lrep_nf_reset_ct(struct sk_buff *skb) { nf_reset_ct(skb); }
 void lrep_skb_ext_reset(struct sk_buff *skb) { skb_ext_reset(skb); }

@@ -17,16 +17,18 @@
 struct dst_entry *lrep_dst_check(struct dst_entry *dst, u32 cookie);
 u32 lrep_dst_mtu(const struct dst_entry *dst);
 int lrep_dst_output(struct net *net, struct sk_buff *skb);
-struct neighbour *lrep_ip_neigh_gw4(struct net_device *dev, __be32 daddr);
-struct neighbour *lrep_ip_neigh_for_gw(struct rtable *rt, struct sk_buff *skb, bool *is_v6gw);
 
 /* include/net/ndisc.h, include/net/ip6_fib.h, include/linux/ipv6.h */
-struct neighbour *lrep_ip6_neigh(const struct rt6_info *rt, const struct sk_buff *skb);
 u32 lrep_rt6_get_cookie(const struct rt6_info *rt);
 bool lrep_ipv6_mod_enabled(void);
 
-/* include/net/neighbour.h */
-int lrep_neigh_output(struct neighbour *n, struct sk_buff *skb, bool skip_cache);
+/*
+ * include/net/neighbour.h: the neighbour and the way to it, in one symbol for the sake of speed.
+ * False, and the packet is still the caller's, when there is no memory for a neighbour.
+ */
+bool lrep_output_gw4(struct net_device *dev, __be32 daddr, struct sk_buff *skb);
+bool lrep_output_for_gw(struct rtable *rt, struct sk_buff *skb);
+bool lrep_output_gw6(const struct rt6_info *rt, struct sk_buff *skb);
 
 /* include/linux/skbuff.h, include/net/icmp.h, include/linux/icmpv6.h */
 void lrep_nf_reset_ct(struct sk_buff *skb);

@@ -249,22 +249,16 @@ impl Route {
             return;
         }
         // SAFETY: By the type invariants `dst` is part of the struct asked for, the RCU lock is
-        // held, and the packet is given away exactly once.
+        // held, and the packet is given away exactly once: it is still ours when it was not taken.
         unsafe {
             let dst = self.dst.as_ptr();
-            let (neighbour, over_ipv6) = match self.next_hop {
-                NextHop::Ipv4(address) => (bindings::lrep_ip_neigh_gw4(dev, address), false),
-                NextHop::Ipv6 => (bindings::lrep_ip6_neigh(dst.cast(), raw), false),
-                NextHop::Ipv6OfIpv4 => {
-                    let mut over_ipv6 = false;
-                    let neighbour = bindings::lrep_ip_neigh_for_gw(dst.cast(), raw, &mut over_ipv6);
-                    (neighbour, over_ipv6)
-                }
+            let is_taken = match self.next_hop {
+                NextHop::Ipv4(address) => bindings::lrep_output_gw4(dev, address, raw),
+                NextHop::Ipv6 => bindings::lrep_output_gw6(dst.cast(), raw),
+                NextHop::Ipv6OfIpv4 => bindings::lrep_output_for_gw(dst.cast(), raw),
             };
-            if is_error(neighbour) {
+            if !is_taken {
                 bindings::lrep_kfree_skb(raw);
-            } else {
-                bindings::lrep_neigh_output(neighbour, raw, over_ipv6);
             }
         }
     }
@@ -274,13 +268,6 @@ impl Route {
 pub(crate) fn has_ipv6() -> bool {
     // SAFETY: A look at a flag without requirements.
     unsafe { bindings::lrep_ipv6_mod_enabled() }
-}
-
-/// `IS_ERR()` of `include/linux/err.h`, which Rust code has as a call only.
-#[inline(always)]
-fn is_error<T>(pointer: *mut T) -> bool {
-    const MOST: isize = kernel::bindings::MAX_ERRNO as isize;
-    (-MOST..0).contains(&(pointer as isize))
 }
 
 fn common(sending: &Sending) -> bindings::flowi_common {
