@@ -20,7 +20,7 @@ fn the_example_of_rfc_1624_comes_out_as_it_says() {
 
 #[test]
 fn no_change_leaves_every_sum_and_every_checksum() {
-    for word in 0..=u16::MAX {
+    for word in crate::words() {
         let bytes = word.to_be_bytes();
         let none = Delta::between(&bytes, &bytes);
         for sum in [1, 2, 0x7fff, 0x8000, 0xfffe, 0xffff] {
@@ -41,7 +41,7 @@ fn a_checksum_has_one_way_to_say_zero() {
 
 #[test]
 fn no_sum_of_something_becomes_zero() {
-    for word in 0..=u16::MAX {
+    for word in crate::words() {
         let delta = Delta::between(&[0xff, 0xff], &word.to_be_bytes());
         let back = Delta::between(&word.to_be_bytes(), &[0, 0]);
         for sum in [1, word.max(1), (!word).max(1), 0xffff] {

@@ -40,7 +40,7 @@ fn every_udp_checksum_is_exact_and_zero_is_sent_as_all_ones() {
     let (arriving, leaving) = a_call();
     let mut arrived = BTreeSet::new();
     let mut left = BTreeSet::new();
-    for word in 0..=u16::MAX {
+    for word in crate::words() {
         let packet = packet(arriving, 64, 1, &word.to_be_bytes());
         let result = rewritten(&packet, arriving, leaving, false);
         assert_eq!(result, expected(&packet, leaving), "payload {word:#06x}");
@@ -56,7 +56,7 @@ fn every_udp_checksum_is_exact_and_zero_is_sent_as_all_ones() {
 fn every_ipv4_header_checksum_is_exact_and_zero_stays_zero() {
     let (arriving, leaving) = a_call();
     let mut left = BTreeSet::new();
-    for id in 0..=u16::MAX {
+    for id in crate::words() {
         let packet = packet(arriving, 64, id, b"odd");
         let result = rewritten(&packet, arriving, leaving, false);
         assert_eq!(result, expected(&packet, leaving), "id {id:#06x}");
@@ -81,7 +81,7 @@ fn every_ttl_that_may_be_forwarded_loses_one() {
 #[test]
 fn a_datagram_without_checksum_gets_none() {
     let (arriving, leaving) = a_call();
-    for word in 0..=u16::MAX {
+    for word in crate::words() {
         let mut packet = packet(arriving, 64, word, &word.to_be_bytes());
         set_udp_checksum(&mut packet, 0);
         let result = rewritten(&packet, arriving, leaving, false);
@@ -111,7 +111,7 @@ fn a_wrong_udp_checksum_stays_wrong_by_the_same_difference() {
 fn a_wrong_ipv4_checksum_stays_wrong_by_the_same_difference() {
     let (arriving, leaving) = a_call();
     let right = packet(arriving, 64, 9, b"payload");
-    for field in 0..=u16::MAX {
+    for field in crate::words() {
         let mut packet = right.clone();
         packet[10..12].copy_from_slice(&field.to_be_bytes());
         let result = rewritten(&packet, arriving, leaving, false);
@@ -125,7 +125,7 @@ fn a_wrong_ipv4_checksum_stays_wrong_by_the_same_difference() {
 
 #[test]
 fn a_partial_checksum_stays_the_pseudo_headers_sum() {
-    for first in 0..=u16::MAX {
+    for first in crate::words() {
         let ([c, d], [_, leaving]) = (first.to_be_bytes(), <[Flow; 2]>::from(a_call()));
         let arriving = (at([192, 0, c, d], 4_000), at([198, 51, 100, 1], 20_000));
         let mut packet = packet(arriving, 64, 3, b"payload");
@@ -144,7 +144,7 @@ fn a_partial_checksum_stays_the_pseudo_headers_sum() {
 #[test]
 fn every_partial_checksum_is_exact() {
     let mut left = BTreeSet::new();
-    for last in 0..=u16::MAX {
+    for last in crate::words() {
         let [c, d] = last.to_be_bytes();
         let (arriving, mut leaving) = a_call();
         leaving.1 = at([203, 0, c, d], 65_534);
@@ -162,7 +162,7 @@ fn every_partial_checksum_is_exact() {
 #[test]
 fn nothing_changes_but_the_ttl_when_a_packet_leaves_as_it_came() {
     let (arriving, _) = a_call();
-    for word in 0..=u16::MAX {
+    for word in crate::words() {
         let packet = packet(arriving, 64, word, &word.to_be_bytes());
         let result = rewritten(&packet, arriving, arriving, false);
         assert_eq!(result, expected(&packet, arriving));

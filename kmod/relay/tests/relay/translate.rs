@@ -42,7 +42,7 @@ fn any_flow6() -> impl Strategy<Value = Flow6> {
 fn every_checksum_is_exact_both_ways() {
     let old = (at([192, 0, 2, 7], 4_000), at([198, 51, 100, 1], 20_000));
     let new = (at6([0x20; 16], 30_002), at6([0xfd; 16], 65_534));
-    for word in 0..=u16::MAX {
+    for word in crate::words() {
         let payload = word.to_be_bytes();
         let (four, six) = (packet4(old, 64, 0, &payload), packet6(new, 63, 0, &payload));
         assert_eq!(
