@@ -156,14 +156,8 @@ impl<T: Tsl> Installer<T> {
             }
             if let Err(error) = &result {
                 self.stale |= error.is_uncertain();
-                if let Some(withheld) = self.due("command") {
-                    // What can be wrong with a command of ours is where the parties are.
-                    let cure = if error.is(Errno::EINVAL) {
-                        "; correct the address in the party's SDP (or custom_sdp_ip_avp): it must \
-                         be a single host other than the relay's"
-                    } else {
-                        ""
-                    };
+                let (kind, cure) = cure(error);
+                if let Some(withheld) = self.due(kind) {
                     error!(withheld, "{}: {error}{cure}", wish.failure());
                 }
             }
@@ -385,6 +379,38 @@ fn party(party: &tsl::Endpoint) -> String {
         Some(remote) => format!("{remote} at {}", party.local),
         None => format!("on hold at {}", party.local),
     }
+}
+
+/// Of what kind a failed command is, and what is to be done about it.
+fn cure(error: &tsl::Error) -> (&'static str, &'static str) {
+    let refusals = [
+        // What can be wrong with a command of ours is where the parties are.
+        (
+            Errno::EINVAL,
+            "party",
+            "; correct the address in the party's SDP (or custom_sdp_ip_avp): it must be a single \
+             host other than the relay's",
+        ),
+        (
+            Errno::ENOSPC,
+            "sessions-max",
+            "; raise sessions_max, or send calls to another relay",
+        ),
+        (
+            Errno::EUSERS,
+            "half-open-max",
+            "; raise half_open_max, or find out who begins so many calls",
+        ),
+        (
+            Errno::EDQUOT,
+            "memory-max",
+            "; raise memory_max, or send calls to another relay",
+        ),
+    ];
+    refusals
+        .into_iter()
+        .find(|(errno, ..)| error.is(*errno))
+        .map_or(("command", ""), |(_, kind, cure)| (kind, cure))
 }
 
 fn log_alarm(alarm: &Alarm) {

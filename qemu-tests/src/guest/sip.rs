@@ -69,8 +69,8 @@ pub struct Setup {
     pub shared_port: bool,
     /// SIP workers.
     pub workers: u8,
-    /// Idle timeout of the daemon, in seconds; the protocol's when none.
-    pub idle_timeout: Option<u32>,
+    /// Further flags of the daemon.
+    pub daemon: &'static [&'static str],
 }
 
 /// What the script gives lrkproxy_manage().
@@ -91,7 +91,7 @@ impl Default for Setup {
             flags: Flags::Bridge,
             shared_port: false,
             workers: 2,
-            idle_timeout: None,
+            daemon: &[],
         }
     }
 }
@@ -118,9 +118,7 @@ pub fn start_daemon(lab: &Lab, relay: &Namespace, setup: &Setup) -> Result<Proce
             "--external-ip",
             &EAST.to_string(),
         ]);
-    if let Some(seconds) = setup.idle_timeout {
-        command.args(["--idle-timeout", &seconds.to_string()]);
-    }
+    command.args(setup.daemon);
     // A file on this machine, should there be one, is none of the tests' business.
     command
         .env_clear()

@@ -470,7 +470,7 @@ fn a_held_call_is_silent_and_comes_back(lab: &Lab) -> Result<()> {
 
 fn a_call_that_nobody_ends_ends_by_its_idle_timeout(lab: &Lab) -> Result<()> {
     let setup = Setup {
-        idle_timeout: Some(2),
+        daemon: &["--idle-timeout", "2"],
         ..Setup::default()
     };
     let exchange = Exchange::start(lab, setup)?;

@@ -13,10 +13,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use genl_proto::generated::EndReason;
+use genl_proto::generated::{DropReason, EndReason};
 
 use super::fixture::{
-    CALLEE_RTP, CALLER_RTP, Call, EAST_RTP, PORTS, WEST_RTP, expect, idle_relay, session, streams,
+    CALLEE_RTP, CALLER_RTP, Call, EAST_RTP, PORTS, WEST_RTP, expect, idle_relay, rtcp_of, session,
+    streams,
 };
 use super::path::Path;
 use super::{Test, tests};
@@ -27,6 +28,7 @@ use crate::guest::topology::{EAST, WEST};
 pub const TESTS: &[Test] = tests![
     an_idle_session_ends_on_time_with_its_final_counters,
     traffic_in_either_direction_keeps_a_session,
+    rtcp_alone_keeps_a_call_on_hold,
     a_strangers_traffic_keeps_no_session,
     many_idle_sessions_end_on_time,
     every_end_is_told_with_its_reason,
@@ -127,6 +129,34 @@ fn traffic_in_either_direction_keeps_a_session(lab: &Lab) -> Result<()> {
             "another end"
         );
     }
+    Ok(())
+}
+
+fn rtcp_alone_keeps_a_call_on_hold(lab: &Lab) -> Result<()> {
+    let mut held = short();
+    for stream in &mut held.streams {
+        stream.b.remote = None;
+    }
+    let call = Call::with(lab, Path::IPV4, &held)?;
+    let events = Events::subscribe(&call.net.relay)?;
+    let began = Instant::now();
+    let mut number = 0;
+    // Twice the timeout, and nobody hears it.
+    while began.elapsed() < Duration::from_secs(4) {
+        call.caller
+            .send_rtcp(rtcp_of(WEST_RTP), number..number + 1)?;
+        number += 1;
+        thread::sleep(Duration::from_millis(100));
+    }
+    let state = call.relay.get(call.id)?;
+    ensure!(state.age_ms >= 4000, "{state:?}");
+    let held = state.streams[1].1.dropped(DropReason::Held);
+    ensure!(held == u64::from(number), "{state:?}");
+    ensure!(events.is_quiet(), "an event without an end");
+    ensure!(
+        events.next()?.end_reason == Some(EndReason::Expired),
+        "another end"
+    );
     Ok(())
 }
 

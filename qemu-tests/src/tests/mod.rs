@@ -5,6 +5,7 @@
 mod alarms;
 mod call;
 mod control;
+mod daemon;
 mod datapath;
 mod expiry;
 mod faults;
@@ -99,6 +100,7 @@ pub const TESTS: &[&[Test]] = &[
     expiry::TESTS,
     control::TESTS,
     ynl::TESTS,
+    daemon::TESTS,
     call::TESTS,
     lifecycle::TESTS,
     fuzz::TESTS,

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The daemon and the module, asked by the test itself in the words of a SIP server.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Test, tests};
+use crate::guest::lab::Lab;
+use crate::guest::module;
+use crate::guest::process::Process;
+use crate::guest::relay::Relay;
+use crate::guest::rtp::{SIZE, rtp, send_all};
+use crate::guest::sip::{Setup, start_daemon};
+use crate::guest::topology::{CALLEE, CALLER, EAST, Topology, WEST, udp};
+use crate::guest::wait::{LIMIT, until};
+
+pub const TESTS: &[Test] = tests![
+    a_party_at_the_relay_is_refused_with_a_cure,
+    a_call_above_the_limit_is_refused_with_a_cure,
+    a_stranger_is_logged_with_the_call_and_his_address,
+];
+
+/// A running daemon, and a SIP server's socket.
+struct Controlled {
+    server: UdpSocket,
+    relay: Relay,
+    _daemon: Process,
+    net: Topology,
+}
+
+impl Controlled {
+    fn start(lab: &Lab, daemon: &'static [&'static str]) -> Result<Self> {
+        module::ensure_loaded()?;
+        let net = Topology::new(lab)?;
+        let relay = Relay::open(&net.relay)?;
+        let setup = Setup {
+            daemon,
+            ..Setup::default()
+        };
+        let daemon = start_daemon(lab, &net.relay, &setup)?;
+        let server = udp(&net.relay, "127.0.0.1:0".parse()?)?;
+        server.connect("127.0.0.1:22333")?;
+        server.set_read_timeout(Some(LIMIT))?;
+        Ok(Self {
+            server,
+            relay,
+            _daemon: daemon,
+            net,
+        })
+    }
+
+    /// Asks for a relay for a call between the caller and a callee, on a block of ports.
+    fn set(&self, call_id: &str, callee: IpAddr, port: u16) -> Result<Vec<u8>> {
+        let request = format!(
+            "{port}_0 S {CALLER} {EAST} {WEST} {callee} 40000 {port} {} 41000 60 {call_id} ",
+            port + 2
+        );
+        self.server.send(request.as_bytes())?;
+        let mut answer = [0; 512];
+        let length = self.server.recv(&mut answer).context("no answer")?;
+        let answer = answer[..length].strip_prefix(request.as_bytes());
+        Ok(answer.context("an answer to something else")?.to_vec())
+    }
+}
+
+/// Waits until a line of the daemon's log has all of these parts.
+fn logged(lab: &Lab, parts: &[&str]) -> Result<()> {
+    until("a line of the log", LIMIT, || {
+        let log = fs::read_to_string(lab.file("lrep-cl.log")).context("no log")?;
+        let found = log
+            .lines()
+            .any(|line| parts.iter().all(|part| line.contains(part)));
+        Ok(found.then_some(()))
+    })
+}
+
+fn a_party_at_the_relay_is_refused_with_a_cure(lab: &Lab) -> Result<()> {
+    let controlled = Controlled::start(lab, &[])?;
+    let answer = controlled.set("own@address", WEST, 20_000)?;
+    ensure!(answer == b"ER", "{}", answer.escape_ascii());
+    logged(
+        lab,
+        &[
+            "ERROR",
+            "own@address",
+            "this host",
+            "correct the address in the party's SDP",
+        ],
+    )?;
+    ensure!(controlled.relay.sessions()?.is_empty(), "a session");
+    // The next call is none the worse for it.
+    ensure!(controlled.set("good", CALLEE, 20_000)? == b"OK", "refused");
+    ensure!(controlled.relay.sessions()?.len() == 1, "no session");
+    Ok(())
+}
+
+fn a_call_above_the_limit_is_refused_with_a_cure(lab: &Lab) -> Result<()> {
+    let controlled = Controlled::start(lab, &["--sessions-max", "2"])?;
+    for (call_id, port) in [("first", 20_000), ("second", 20_004)] {
+        ensure!(controlled.set(call_id, CALLEE, port)? == b"OK", "{call_id}");
+    }
+    let answer = controlled.set("third@call", CALLEE, 20_008)?;
+    ensure!(answer == b"ER", "{}", answer.escape_ascii());
+    logged(lab, &["ERROR", "third@call", "raise sessions_max"])?;
+    // What is there can be changed.
+    ensure!(controlled.set("second", CALLEE, 20_004)? == b"OK", "second");
+    let totals = controlled.relay.totals()?;
+    ensure!(
+        (totals.sessions, totals.refused) == (2, (1, 0, 0)),
+        "{totals:?}"
+    );
+    Ok(())
+}
+
+fn a_stranger_is_logged_with_the_call_and_his_address(lab: &Lab) -> Result<()> {
+    let controlled = Controlled::start(lab, &[])?;
+    ensure!(
+        controlled.set("call@home", CALLEE, 20_000)? == b"OK",
+        "refused"
+    );
+    let stranger = udp(&controlled.net.caller, SocketAddr::new(CALLER, 50_000))?;
+    // The block's second pair of ports is the caller's.
+    let to = SocketAddr::new(WEST, 20_002);
+    send_all(&stranger, to, (0..50).map(|number| rtp(1, number, SIZE)))?;
+    logged(
+        lab,
+        &["WARN", "call@home", &to.to_string(), "10.1.0.2:50000"],
+    )
+}
