@@ -22,7 +22,7 @@ use crate::{
             RcuArc,
             ReadSide, //
         },
-        route::Route,
+        route::Exit,
         skb::{
             Bytes,
             IcmpError,
@@ -117,7 +117,7 @@ pub(crate) trait Relayed: Version + Sized {
     fn translate<'r>(
         packet: Packet<'r, Self>,
         forward: &Forward,
-        route: &Route,
+        exit: Exit<'r>,
         leaving: Leaving,
     ) -> Result<Verdict, Packet<'r, Self>>;
 
@@ -190,7 +190,7 @@ impl Relayed for Ipv4 {
     fn translate<'r>(
         mut packet: Packet<'r, Self>,
         forward: &Forward,
-        route: &Route,
+        exit: Exit<'r>,
         leaving: Leaving,
     ) -> Result<Verdict, Packet<'r, Self>> {
         let partial = packet.checksum_is_partial();
@@ -205,11 +205,11 @@ impl Relayed for Ipv4 {
         let mark = forward.sending.mark;
         let priority = Ipv6::priority(leaving.traffic_class);
         packet
-            .replace_headers::<Ipv6, { ipv4::HEADERS }, { ipv6::HEADERS }>(&headers, partial)
+            .replace_headers::<Ipv6, { ipv4::HEADERS }, { ipv6::HEADERS }>(&headers, partial, &exit)
             .map(|mut packet| {
                 // One that may not be fragmented has been refused when it is too big.
                 packet.allow_fragmentation();
-                packet.transmit(route, mark, priority)
+                packet.transmit(exit, mark, priority)
             })
     }
 
@@ -286,7 +286,7 @@ impl Relayed for Ipv6 {
     fn translate<'r>(
         mut packet: Packet<'r, Self>,
         forward: &Forward,
-        route: &Route,
+        exit: Exit<'r>,
         leaving: Leaving,
     ) -> Result<Verdict, Packet<'r, Self>> {
         let partial = packet.checksum_is_partial();
@@ -300,13 +300,13 @@ impl Relayed for Ipv6 {
         let mark = forward.sending.mark;
         let priority = Ipv4::priority(leaving.traffic_class);
         packet
-            .replace_headers::<Ipv4, { ipv6::HEADERS }, { ipv4::HEADERS }>(&headers, false)
+            .replace_headers::<Ipv4, { ipv6::HEADERS }, { ipv4::HEADERS }>(&headers, false, &exit)
             .map(|mut packet| {
                 // Nobody is told to send less than what every IPv6 link takes.
-                if !route.fits(packet.len()) {
+                if !exit.fits(packet.len()) {
                     packet.allow_fragmentation();
                 }
-                packet.transmit(route, mark, priority)
+                packet.transmit(exit, mark, priority)
             })
     }
 
@@ -610,7 +610,7 @@ fn forward<V: Relayed>(
         leaving.hops = sending.hops.unwrap_or(leaving.hops);
     }
     let Some(rewrite) = V::in_place(&forward.rewrite) else {
-        return match V::translate(packet, forward, route, leaving) {
+        return match V::translate(packet, forward, route.exit(rcu), leaving) {
             Ok(verdict) => {
                 leg.counters().count(segments, length);
                 verdict
@@ -630,9 +630,14 @@ fn forward<V: Relayed>(
     if changes_headers {
         V::mark(headers, leaving.traffic_class, leaving.hops);
     }
+    let exit = route.exit(rcu);
+    if !packet.make_room(&exit) {
+        refuse(DropReason::NoMemory);
+        return packet.drop();
+    }
     leg.counters().count(segments, length);
     let priority = V::priority(leaving.traffic_class);
-    packet.transmit(route, sending.mark, priority)
+    packet.transmit(exit, sending.mark, priority)
 }
 
 /// Tells whoever listens of an RTCP packet with a sender or receiver report.

@@ -210,49 +210,75 @@ impl Route {
         unsafe { bindings::lrep_dst_mtu(self.dst.as_ptr()) }
     }
 
-    /// Sends a packet whose headers are already those of this route. Consumes it.
+    /// The way out as it is now.
     #[inline(always)]
-    pub(super) fn send(&self, skb: NonNull<bindings::sk_buff>, _: ReadSide<'_>) {
+    pub(crate) fn exit<'r>(&'r self, _: ReadSide<'r>) -> Exit<'r> {
+        // SAFETY: By the type invariants `dst` is valid. The device is read through the route,
+        // under RCU, because it changes when a NIC goes away.
+        let dev = unsafe { (&raw const (*self.dst.as_ptr()).__bindgen_anon_1.dev).read_volatile() };
+        // INVARIANT: A route has a device, which stays valid while the RCU lock is held.
+        Exit { route: self, dev }
+    }
+}
+
+/// A route, and the device it leads through at the moment.
+///
+/// # Invariants
+///
+/// The RCU lock is held for `'r`, and `dev` is valid for as long.
+#[derive(Clone, Copy)]
+pub(crate) struct Exit<'r> {
+    route: &'r Route,
+    dev: *mut bindings::net_device,
+}
+
+impl Exit<'_> {
+    /// Whether a packet fits that is so many bytes long from the IP header on.
+    #[inline(always)]
+    pub(crate) fn fits(&self, len: u32) -> bool {
+        self.route.fits(len)
+    }
+
+    /// The room the device wants in front of a packet: `LL_RESERVED_SPACE()` of
+    /// `include/linux/netdevice.h`.
+    #[inline(always)]
+    pub(super) fn room(&self) -> u32 {
+        const MODULUS: u32 = 16;
+        // SAFETY: By the type invariants `dev` is valid.
+        let (header, more) = unsafe { ((*self.dev).hard_header_len, (*self.dev).needed_headroom) };
+        let needed = u32::from(header).wrapping_add(u32::from(more));
+        (needed & !(MODULUS - 1)).wrapping_add(MODULUS)
+    }
+
+    /// Sends a packet whose headers are already those of this route, with [`room`](Self::room) in
+    /// front of them. Consumes it.
+    #[inline(always)]
+    pub(super) fn send(self, skb: NonNull<bindings::sk_buff>) {
+        let Self { route, dev } = self;
         let raw = skb.as_ptr();
-        // SAFETY: The RCU lock is held (`ReadSide`) and `dst` lives as long as a reader can see
-        // it, which is what a reference without a count (`skb_dst_set_noref()`) demands. The
-        // device is read through the route, under RCU, because it changes when a NIC goes away.
-        let dev = unsafe {
+        // SAFETY: `skb` is ours. The RCU lock is held and `dst` lives as long as a reader can see it,
+        // which is what a reference without a count (`skb_dst_set_noref()`) demands.
+        let len = unsafe {
             (*raw).__bindgen_anon_3.__bindgen_anon_1._skb_refdst =
-                self.dst.as_ptr() as c_ulong | bindings::LREP_SKB_DST_NOREF;
-            (&raw const (*self.dst.as_ptr()).__bindgen_anon_1.dev).read_volatile()
-        };
-        // SAFETY: A route has a device, which stays valid while the RCU lock is held.
-        let (room, len) = unsafe {
+                route.dst.as_ptr() as c_ulong | bindings::LREP_SKB_DST_NOREF;
             (*raw)
                 .__bindgen_anon_1
                 .__bindgen_anon_1
                 .__bindgen_anon_1
                 .dev = dev;
-            (link_layer_room(&*dev), (*raw).len)
+            (*raw).len
         };
-        if !self.direct || !self.fits(len) {
+        if !route.direct || !route.fits(len) {
             // SAFETY: `skb` is ours to give away and has a route. Its own namespace is right:
             // the route belongs to the one the device is in.
             unsafe { bindings::lrep_dst_output((*dev).nd_net.net, raw) };
             return;
         }
-        // SAFETY: `skb` is valid; `skb_expand_head()` frees it when memory runs out.
-        let raw = unsafe {
-            if (*raw).data.offset_from((*raw).head) < room as isize {
-                bindings::skb_expand_head(raw, room)
-            } else {
-                raw
-            }
-        };
-        if raw.is_null() {
-            return;
-        }
-        // SAFETY: By the type invariants `dst` is part of the struct asked for, the RCU lock is
+        // SAFETY: By the invariants of `Route` `dst` is part of the struct asked for, the RCU lock is
         // held, and the packet is given away exactly once: it is still ours when it was not taken.
         unsafe {
-            let dst = self.dst.as_ptr();
-            let is_taken = match self.next_hop {
+            let dst = route.dst.as_ptr();
+            let is_taken = match route.next_hop {
                 NextHop::Ipv4(address) => bindings::lrep_output_gw4(dev, address, raw),
                 NextHop::Ipv6 => bindings::lrep_output_gw6(dst.cast(), raw),
                 NextHop::Ipv6OfIpv4 => bindings::lrep_output_for_gw(dst.cast(), raw),
@@ -292,14 +318,6 @@ fn in6(octets: [u8; 16]) -> bindings::in6_addr {
     bindings::in6_addr {
         in6_u: bindings::in6_addr__bindgen_ty_1 { u6_addr8: octets },
     }
-}
-
-/// `LL_RESERVED_SPACE()` of `include/linux/netdevice.h`.
-#[inline(always)]
-fn link_layer_room(dev: &bindings::net_device) -> u32 {
-    const MODULUS: u32 = 16;
-    let needed = u32::from(dev.hard_header_len).wrapping_add(u32::from(dev.needed_headroom));
-    (needed & !(MODULUS - 1)).wrapping_add(MODULUS)
 }
 
 impl Drop for Route {

@@ -10,7 +10,7 @@
 use super::{
     bindings,
     rcu::ReadSide,
-    route::Route, //
+    route::Exit, //
 };
 use crate::relay::udp::{
     CHECKSUM as UDP_CHECKSUM,
@@ -273,20 +273,38 @@ impl<'r, V: Version> Packet<'r, V> {
         }
     }
 
-    /// Forgets what the packet's first way here left in it, and sends it along `route`.
+    /// Makes room in front of the packet for the way out, which [`transmit`](Self::transmit) needs.
+    /// `false` when memory ran out.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn make_room(&mut self, exit: &Exit<'_>) -> bool {
+        let skb = self.raw();
+        // SAFETY: Both point into the packet's buffer.
+        let there = unsafe { skb.data.offset_from(skb.head) };
+        there >= exit.room() as isize || self.expand_head(exit.room())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn expand_head(&mut self, room: u32) -> bool {
+        // SAFETY: `skb` is valid, ours and not shared.
+        unsafe { bindings::lrep_skb_cow_head(self.skb.as_ptr(), room) == 0 }
+    }
+
+    /// Forgets what the packet's first way here left in it, and sends it through `exit`.
     ///
     /// A stale mark, queue or time stamp would make traffic control of the way out drop it.
     #[inline(always)]
-    pub(crate) fn transmit(mut self, route: &Route, mark: u32, priority: u32) -> Verdict {
+    pub(crate) fn transmit(mut self, exit: Exit<'r>, mark: u32, priority: u32) -> Verdict {
         self.forget();
         self.fields_mut().__bindgen_anon_4.mark = mark;
         self.fields_mut().priority = priority;
-        route.send(self.skb, self.rcu);
+        exit.send(self.skb);
         Verdict(bindings::LREP_NF_STOLEN)
     }
 
-    /// Replaces the IP header and the UDP header behind it by those of the other version. The
-    /// packet comes back as it was when memory runs out.
+    /// Replaces the IP header and the UDP header behind it by those of the other version, with room
+    /// in front of them for the way out. The packet comes back when memory runs out.
     ///
     /// `partial` tells that the new UDP checksum is only the pseudo header's sum.
     #[cold]
@@ -294,6 +312,7 @@ impl<'r, V: Version> Packet<'r, V> {
         mut self,
         new: &[u8; NEW],
         partial: bool,
+        exit: &Exit<'_>,
     ) -> Result<Packet<'r, W>, Self> {
         const { assert!(OLD == size_of::<V::Header>() + UDP_HEADER) };
         const { assert!(NEW == size_of::<W::Header>() + UDP_HEADER) };
@@ -302,7 +321,8 @@ impl<'r, V: Version> Packet<'r, V> {
             return Err(self);
         }
         // SAFETY: `skb` is valid, ours and not shared; it stays as it is on failure.
-        if unsafe { bindings::lrep_skb_cow_head(skb, NEW.saturating_sub(OLD) as u32) } != 0 {
+        let room = (NEW as u32).wrapping_add(exit.room()).saturating_sub(OLD as u32);
+        if unsafe { bindings::lrep_skb_cow_head(skb, room) } != 0 {
             return Err(self);
         }
         // SAFETY: The old headers are linear and the room in front of them is enough for the new

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The two ends of the way: whole frames in, whole frames out, through packet sockets (packet(7)).
+//! The beginning of the way: whole frames go in through a packet socket (packet(7)).
 
 use std::arch::x86_64::_rdtsc;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -8,13 +8,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, recv, setsockopt, socket, sockopt,
-};
 
 use super::flows::Checksum;
-use crate::guest::capture::bind;
 use crate::guest::netns::Namespace;
+use crate::guest::observer::packet_socket;
 use crate::guest::packet::udp_checksum_at;
 use crate::guest::topology::Family;
 
@@ -98,48 +95,6 @@ fn message(part: &mut libc::iovec) -> libc::mmsghdr {
     message.msg_hdr.msg_iov = part;
     message.msg_hdr.msg_iovlen = 1;
     message
-}
-
-/// Sees all frames that arrive at a device, as long as it lives.
-pub struct Observer {
-    socket: OwnedFd,
-}
-
-impl Observer {
-    /// Looks at a device of a namespace. For all protocols: sockets for one see no packet that is
-    /// dropped at ingress.
-    pub fn new(namespace: &Namespace, device: &str) -> Result<Self> {
-        let socket = packet_socket(namespace, device, libc::ETH_P_ALL as u16)?;
-        setsockopt(&socket, sockopt::RcvBufForce, &(4 << 20)).context("cannot enlarge a buffer")?;
-        Ok(Self { socket })
-    }
-
-    /// The frames that have arrived and were not fetched yet.
-    pub fn fetch(&self) -> Result<Vec<Vec<u8>>> {
-        let mut frames = Vec::new();
-        let mut buffer = [0; 2048];
-        loop {
-            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-                Ok(length) => frames.push(buffer.get(..length).unwrap_or_default().to_vec()),
-                Err(Errno::EAGAIN) => return Ok(frames),
-                Err(error) => return Err(error).context("cannot receive frames"),
-            }
-        }
-    }
-}
-
-fn packet_socket(namespace: &Namespace, device: &str, protocol: u16) -> Result<OwnedFd> {
-    namespace.enter(|| {
-        let socket = socket(
-            AddressFamily::Packet,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            None,
-        )
-        .context("cannot make a packet socket")?;
-        bind(&socket, device, protocol)?;
-        Ok(socket)
-    })
 }
 
 fn set_option(socket: &OwnedFd, option: libc::c_int) -> Result<()> {

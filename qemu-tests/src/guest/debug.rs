@@ -11,6 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::libc;
 
 use crate::protocol::DEBUG_RELEASE;
 
@@ -138,6 +140,16 @@ impl FailNth {
         let reached = left[..length].starts_with(b"0");
         Ok((outcome, reached))
     }
+}
+
+/// Waits until nobody is in the middle of a packet that a packet socket has seen already: the kernel
+/// takes a packet from its device to its end in one RCU read-side critical section, and this is a
+/// grace period (MEMBARRIER_CMD_GLOBAL of membarrier(2)).
+pub fn wait_for_packets_on_their_way() -> Result<()> {
+    // SAFETY: The call takes numbers only.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    Errno::result(result).context("cannot wait for a grace period")?;
+    Ok(())
 }
 
 const LEAKS: &str = "/sys/kernel/debug/kmemleak";

@@ -10,6 +10,7 @@ pub mod lab;
 pub mod module;
 pub mod netlink;
 pub mod netns;
+pub mod observer;
 pub mod packet;
 pub mod privilege;
 pub mod process;

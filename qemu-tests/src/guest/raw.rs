@@ -8,10 +8,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result, ensure};
 use nix::libc;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket};
+use nix::sys::socket::{MsgFlags, send};
 
-use super::capture::{bind, set_packet_option};
+use super::capture::set_packet_option;
 use super::netns::Namespace;
+use super::observer::packet_socket;
 use super::packet::Build;
 
 /// linux/if_packet.h; the libc crate does not have it.
@@ -32,18 +33,7 @@ impl RawSocket {
         peer_namespace: &Namespace,
         peer: &str,
     ) -> Result<Self> {
-        let socket = namespace.enter(|| {
-            // Protocol 0: it receives nothing.
-            let socket = socket(
-                AddressFamily::Packet,
-                SockType::Raw,
-                SockFlag::SOCK_CLOEXEC,
-                None,
-            )
-            .context("cannot make a packet socket")?;
-            bind(&socket, device, 0)?;
-            Ok(socket)
-        })?;
+        let socket = packet_socket(namespace, device, 0)?;
         Ok(Self {
             socket,
             from: hardware_address(namespace, device)?,

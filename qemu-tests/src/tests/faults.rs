@@ -3,7 +3,7 @@
 //! What happens when memory runs out, moves, or is lost. The debug kernel makes it happen.
 
 use anyhow::{Context, Result, bail, ensure};
-use genl_proto::generated::{Command, config, session as attr};
+use genl_proto::generated::{Command, DropReason, config, session as attr};
 use nix::errno::Errno;
 use nix::libc;
 
@@ -14,10 +14,11 @@ use super::fixture::{
 use super::path::Path;
 use super::{Test, tests, tests_on_all_paths};
 use super::{datapath, policy, quality, versions};
-use crate::guest::debug::{FailNth, Faults, leaks};
+use crate::guest::debug::{FailNth, Faults, leaks, wait_for_packets_on_their_way};
 use crate::guest::lab::Lab;
 use crate::guest::module;
 use crate::guest::netlink::Attributes;
+use crate::guest::observer::Observer;
 use crate::guest::relay::{Config, Events, Relay, Session, State, octets};
 use crate::guest::topology::CALLEE;
 use crate::guest::wait::{LIMIT, until};
@@ -66,17 +67,20 @@ fn every_promise_about_media_holds_while_packets_move_in_memory(lab: &Lab) -> Re
 fn media_without_memory_is_dropped_and_counted(lab: &Lab, path: Path) -> Result<()> {
     const COUNT: u16 = 100;
     let call = Call::new(lab, path)?;
-    // A clone of each packet: it has to be copied before it is changed.
     let at_relay = lab.capture(&call.net.relay, "west")?;
+    // It holds a clone of each packet, so that the relay has to copy it: the capture's own may be
+    // gone by then.
+    let _clones = Observer::new(&call.net.relay, "west")?;
     let sent = call.caller.send_rtp(path.west, 0..COUNT)?;
     expect(&call.net.at_callee, path.east, path.callee, &sent)?;
     let faults = Faults::in_allocations_of_the_module()?;
     call.caller.send_rtp(path.west, 0..COUNT)?;
     // Asking for counters takes memory, too: the packets have to have been there before.
-    at_relay.wait_for(2 * usize::from(COUNT), LIMIT, |_| true)?;
+    at_relay.wait_for(2 * usize::from(COUNT), LIMIT, |one| one.to == path.west)?;
+    wait_for_packets_on_their_way()?;
     drop(faults);
     until("packets without memory counted", LIMIT, || {
-        let dropped: u64 = call.counters()?[0].drops.iter().map(|one| one.1).sum();
+        let dropped = call.counters()?[0].dropped(DropReason::NoMemory);
         Ok((dropped == u64::from(COUNT)).then_some(()))
     })?;
     let more = call.caller.send_rtp(path.west, COUNT..2 * COUNT)?;
