@@ -2,13 +2,16 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .PHONY: help setup setup-refresh modules userspace generate install load unload test demo \
-	bench bench-check lint deny ci guest-shell debug-kernel test-debug fuzz coverage miri clean
+	bench bench-check bench-setup lint deny ci guest-shell debug-kernel test-long test-debug fuzz coverage miri clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## set up, build, run every test (TEST=NAME: only the guest tests whose name contains it)
 	@scripts/test '$(TEST)'
+
+test-long: setup ## the guest tests that take too long for every run (TEST=NAME as for test)
+	@scripts/guest-program run --long $(TEST)
 
 test-debug: ## the guest tests, and those that need it, on the debug kernel (TEST=NAME as for test)
 	@scripts/test-debug '$(TEST)'
@@ -22,6 +25,9 @@ bench: ## set up, build, and count the instructions a relayed packet costs
 
 bench-check: setup ## set up, build, and compare the module's instructions with those recorded
 	@scripts/guest-program bench-check
+
+bench-setup: setup ## set up, build, and measure what sessions cost to set up, list, keep and watch
+	@scripts/guest-program bench-setup
 
 setup: ## make the build root, the kernel and the test guest (later runs only check)
 	@scripts/setup

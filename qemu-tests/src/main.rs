@@ -34,6 +34,9 @@ enum Verb {
         /// Run them, and those that need it, on the debug kernel.
         #[arg(long)]
         debug: bool,
+        /// Run those that take too long for every run, and only those.
+        #[arg(long)]
+        long: bool,
         /// Print the names of the tests instead of running them.
         #[arg(long)]
         list: bool,
@@ -51,6 +54,8 @@ enum Verb {
         #[arg(long, default_value = "")]
         path: String,
     },
+    /// Measure what sessions cost to set up, to list, to keep and to watch.
+    BenchSetup,
     /// Count what the module does, and fail when it is more than recorded.
     BenchCheck,
     /// Take the runner's orders (the guest's first process starts this).
@@ -74,19 +79,21 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Run {
             debug,
+            long,
             list,
             filters,
         } => {
             let kernel = if debug { Kernel::Debug } else { Kernel::Stock };
             if list {
-                host::list(kernel, &filters);
+                host::list(kernel, long, &filters);
                 Ok(ExitCode::SUCCESS)
             } else {
-                host::run(kernel, &filters)
+                host::run(kernel, long, &filters)
             }
         }
         Verb::Demo => demo::host::run(),
         Verb::Bench { sessions, path } => bench::host::run(&sessions, &path),
+        Verb::BenchSetup => bench::setup::host::run(),
         Verb::BenchCheck => bench::host::check(),
         Verb::Agent => guest::agent::main().map(|()| ExitCode::SUCCESS),
     }

@@ -8,6 +8,7 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::bench::setup::{Figure, Part};
 use crate::bench::{Point, Samples, Window};
 use crate::demo::Shown;
 
@@ -33,6 +34,9 @@ pub enum Order {
     /// Send the same packets with a [`Report::Pause`] before and after each window, then answer
     /// [`Report::Done`].
     Profile(Point),
+    /// Measure this part of what sessions cost and answer [`Report::Measured`], then
+    /// [`Report::Done`].
+    SetUp(Part),
     /// Go on after a [`Report::Pause`].
     Continue,
     /// Place the demonstration's call, with a [`Report::Show`] for all there is to see, and answer
@@ -54,6 +58,8 @@ pub enum Report {
     Step(String),
     /// What was counted.
     Counted(Samples),
+    /// What was measured.
+    Measured(Vec<Figure>),
     /// The guest waits for [`Order::Continue`]: this window begins, or the last one is over.
     Pause(Option<Window>),
     /// This is to be seen.

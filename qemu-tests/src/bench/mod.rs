@@ -29,6 +29,7 @@ pub mod network;
 pub mod paths;
 pub mod profile;
 pub mod rtpengine;
+pub mod setup;
 pub mod table;
 pub mod wire;
 

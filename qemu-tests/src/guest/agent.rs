@@ -53,6 +53,7 @@ pub fn main() -> Result<()> {
         match order {
             Order::Test(name) => run(&name, &reports)?,
             Order::Count(point) => count(point, &reports)?,
+            Order::SetUp(part) => set_up(part, &reports)?,
             Order::Profile(point) => profile(point, &reports, &mut orders)?,
             Order::Continue => {}
             Order::Demo => demonstrate(&reports)?,
@@ -103,6 +104,14 @@ fn count(point: bench::Point, reports: &Arc<Mutex<File>>) -> Result<()> {
     run_marked(bench::NAME, reports, || {
         let samples = catch(|| bench::guest::measure(point))?;
         report(reports, &Report::Counted(samples))
+    })
+}
+
+/// Measures one part of what sessions cost.
+fn set_up(part: bench::setup::Part, reports: &Arc<Mutex<File>>) -> Result<()> {
+    run_marked(bench::NAME, reports, || {
+        let figures = catch(|| bench::setup::guest::measure(part))?;
+        report(reports, &Report::Measured(figures))
     })
 }
 

@@ -5,8 +5,10 @@
 
 pub mod agent;
 pub mod capture;
+pub mod crowd;
 pub mod debug;
 pub mod lab;
+pub mod memory;
 pub mod module;
 pub mod netlink;
 pub mod netns;

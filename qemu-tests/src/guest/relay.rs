@@ -778,6 +778,13 @@ pub fn id_of(id: u64) -> Attributes {
     Attributes::new().uint(session::ID, id)
 }
 
+/// The id in an answer about a session.
+pub fn id_told(answer: &[u8]) -> Result<u64> {
+    let found = parse(answer)?;
+    let id = found.iter().find(|(id, _)| *id == session::ID);
+    netlink::uint(id.context("a session without an id")?.1)
+}
+
 /// Sessions as the attributes of a bulk command.
 pub fn bulk_of(sessions: &[Session]) -> Attributes {
     sessions

@@ -15,7 +15,7 @@ use super::console::is_problem;
 use super::image::{Image, Kernel};
 use super::vm::{Clock, Event, Vm};
 use crate::protocol::{Order, Report, end_mark};
-use crate::tests::{DEBUG_TESTS, LAST_OF_DEBUG, TESTS, Test};
+use crate::tests::{DEBUG_TESTS, LAST_OF_DEBUG, LONG_TESTS, TESTS, Test};
 
 /// A guest that neither reports nor writes on its console for this long hangs. Tests report each
 /// of their steps, and none of them waits longer than a minute by itself.
@@ -28,15 +28,17 @@ const DEBUG_PATIENCE: Duration = Duration::from_secs(900);
 const CONSOLE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Prints the names of the tests that match.
-pub fn list(kernel: Kernel, filters: &[String]) {
-    for test in select(kernel, filters) {
+pub fn list(kernel: Kernel, long: bool, filters: &[String]) {
+    for test in select(kernel, long, filters) {
         println!("{}", test.name);
     }
 }
 
 /// Runs the tests that match and prints one line for each, then the total.
-pub fn run(kernel: Kernel, filters: &[String]) -> Result<ExitCode> {
-    let mut waiting: VecDeque<_> = select(kernel, filters).collect();
+///
+/// `long`: those that are not in every run, and only those.
+pub fn run(kernel: Kernel, long: bool, filters: &[String]) -> Result<ExitCode> {
+    let mut waiting: VecDeque<_> = select(kernel, long, filters).collect();
     if waiting.is_empty() {
         anyhow::bail!(
             "no test has a name with {} in it: see 'run --list'",
@@ -82,12 +84,13 @@ pub fn run(kernel: Kernel, filters: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-fn select(kernel: Kernel, filters: &[String]) -> impl Iterator<Item = &'static Test> {
-    let debug = match kernel {
-        Kernel::Stock => &[][..],
-        Kernel::Debug => DEBUG_TESTS,
+fn select(kernel: Kernel, long: bool, filters: &[String]) -> impl Iterator<Item = &'static Test> {
+    let lists = match (long, kernel) {
+        (true, _) => [LONG_TESTS, &[]],
+        (false, Kernel::Stock) => [TESTS, &[]],
+        (false, Kernel::Debug) => [TESTS, DEBUG_TESTS],
     };
-    let all = TESTS.iter().chain(debug).copied().flatten();
+    let all = lists.into_iter().flatten().copied().flatten();
     all.filter(|test| {
         filters.is_empty() || filters.iter().any(|part| test.name.contains(part.as_str()))
     })
@@ -166,7 +169,11 @@ fn watch(vm: &mut Vm, test: &Test, patience: Duration) -> Result<Outcome> {
                 verdict = Some((failure, seconds));
             }
             Event::Report(
-                Report::Ready { .. } | Report::Counted(_) | Report::Pause(_) | Report::Show(_),
+                Report::Ready { .. }
+                | Report::Counted(_)
+                | Report::Measured(_)
+                | Report::Pause(_)
+                | Report::Show(_),
             ) => {}
             Event::Ended => break Some("the guest stopped".to_owned()),
             Event::Silence => {

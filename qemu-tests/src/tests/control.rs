@@ -19,13 +19,12 @@ use super::fixture::{
 use super::path::Path;
 use super::{Test, tests};
 use crate::guest::lab::Lab;
-use crate::guest::module;
-use crate::guest::netlink::{Attributes, Netlink, Refusal, parse, uint};
+use crate::guest::netlink::{Attributes, Netlink, Refusal, parse};
 use crate::guest::privilege;
 use crate::guest::relay::{
     Config, Events, Relay, Session, State, Totals, bulk_ids, bulk_of, id_of, octets,
 };
-use crate::guest::topology::{EAST, Family, Topology, WEST};
+use crate::guest::topology::{EAST, Family, WEST};
 
 pub const TESTS: &[Test] = tests![
     the_family_tells_its_version,
@@ -41,7 +40,6 @@ pub const TESTS: &[Test] = tests![
     a_change_that_is_refused_changes_nothing,
     without_privilege_nothing_is_told_and_nothing_done,
     namespaces_know_nothing_of_each_other,
-    ten_thousand_sessions_are_dumped_whole,
     an_address_in_use_cannot_be_taken_away,
 ];
 
@@ -566,13 +564,6 @@ fn addresses_that_are_no_hosts_cannot_be_local(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// The id of a session in an answer.
-pub(super) fn id_told(answer: &[u8]) -> Result<u64> {
-    let found = parse(answer)?;
-    let id = found.iter().find(|(id, _)| *id == attr::ID);
-    uint(id.context("a session without an id")?.1)
-}
-
 /// This many sessions on ports of their own.
 pub(super) fn many(count: u16) -> Vec<Session> {
     (0..count)
@@ -712,48 +703,6 @@ fn namespaces_know_nothing_of_each_other(lab: &Lab) -> Result<()> {
     let last = other.make(&same)?;
     other.end(last)?;
     ensure!(events.next()?.id == last, "an event of another namespace");
-    Ok(())
-}
-
-fn ten_thousand_sessions_are_dumped_whole(lab: &Lab) -> Result<()> {
-    module::ensure_loaded()?;
-    let net = Topology::new(lab)?;
-    let relay = Relay::open(&net.relay)?;
-    relay.configure((10_000, 60_000), &[WEST, EAST])?;
-    let mut made = Vec::new();
-    for block in 0..40_u16 {
-        let sessions: Vec<_> = (0..250)
-            .map(|number| {
-                let port = 10_000 + 4 * (block * 250 + number);
-                Session {
-                    label: format!("call {port}").into_bytes(),
-                    streams: streams(
-                        (SocketAddr::new(WEST, port), Some(CALLER_RTP)),
-                        (SocketAddr::new(EAST, port + 2), None),
-                    ),
-                    ..session()
-                }
-            })
-            .collect();
-        made.extend(relay.make_many(&sessions)?);
-    }
-    lab.step("made");
-    let told = relay.sessions()?;
-    ensure!(
-        told.iter().map(|one| one.id).eq(made.iter().copied()),
-        "other ids, or another order"
-    );
-    for (number, one) in told.iter().enumerate() {
-        let port = 10_000 + 4 * number;
-        ensure!(one.label == format!("call {port}").as_bytes(), "{one:?}");
-        ensure!(
-            usize::from(one.streams[0].0.a.local.port()) == port,
-            "{one:?}"
-        );
-    }
-    lab.step("dumped");
-    ensure!(relay.flush(None)? == 10_000, "not all were flushed");
-    ensure!(relay.sessions()?.is_empty(), "some are left");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use genl_proto::generated::{Command, DropReason, config, session as attr};
 use nix::errno::Errno;
 use nix::libc;
 
-use super::control::{id_told, many, valid_messages};
+use super::control::{many, valid_messages};
 use super::fixture::{
     CALLER_RTP, Call, EAST_RTP, LOCALS, PORTS, WEST_RTP, expect, idle_relay, session, streams,
 };
@@ -19,7 +19,7 @@ use crate::guest::lab::Lab;
 use crate::guest::module;
 use crate::guest::netlink::Attributes;
 use crate::guest::observer::Observer;
-use crate::guest::relay::{Config, Events, Relay, Session, State, octets};
+use crate::guest::relay::{Config, Events, Relay, Session, State, id_told, octets};
 use crate::guest::topology::CALLEE;
 use crate::guest::wait::{LIMIT, until};
 

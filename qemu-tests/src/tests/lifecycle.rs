@@ -17,7 +17,7 @@ use crate::guest::lab::Lab;
 use crate::guest::module;
 use crate::guest::relay::Relay;
 use crate::guest::rtp::Party;
-use crate::guest::topology::Topology;
+use crate::guest::topology::{Family, Topology};
 use crate::guest::wait::{LIMIT, until};
 
 pub const TESTS: &[Test] = tests![
@@ -25,9 +25,22 @@ pub const TESTS: &[Test] = tests![
     the_module_is_unloaded_under_traffic,
     a_namespace_ends_with_live_sessions_and_traffic,
     a_device_is_removed_under_traffic,
+    a_device_is_down_for_a_moment_under_traffic,
+    a_device_is_renamed_under_traffic,
 ];
 
+/// How often each of them is tried in every run.
 const TIMES: u32 = 10;
+
+/// The same with more tries.
+pub const LONG: &[Test] = tests![
+    the_module_is_loaded_and_unloaded_idle_100_times,
+    the_module_is_unloaded_under_traffic_50_times,
+    a_hundred_namespaces_end_with_live_sessions_and_traffic,
+    a_device_is_removed_under_traffic_100_times,
+    a_device_is_down_for_a_moment_under_traffic_100_times,
+    a_device_is_renamed_under_traffic_100_times,
+];
 
 /// The calls of these tests: one on each path, all at once.
 fn calls() -> impl Iterator<Item = Path> {
@@ -103,9 +116,18 @@ fn wait_for_media(lab: &Lab, net: &Topology) -> Result<()> {
     Ok(())
 }
 
-fn the_module_is_loaded_and_unloaded_idle(_lab: &Lab) -> Result<()> {
+fn the_module_is_loaded_and_unloaded_idle(lab: &Lab) -> Result<()> {
+    load_and_unload_idle(lab, TIMES)
+}
+
+fn the_module_is_loaded_and_unloaded_idle_100_times(lab: &Lab) -> Result<()> {
+    load_and_unload_idle(lab, 100)
+}
+
+fn load_and_unload_idle(lab: &Lab, times: u32) -> Result<()> {
     module::ensure_loaded()?;
-    for _ in 0..TIMES {
+    for time in 1..=times {
+        lab.step(format!("load and unload {time}"));
         module::unload()?;
         ensure!(!module::is_loaded(), "it is still there");
         module::load()?;
@@ -114,10 +136,50 @@ fn the_module_is_loaded_and_unloaded_idle(_lab: &Lab) -> Result<()> {
 }
 
 fn the_module_is_unloaded_under_traffic(lab: &Lab) -> Result<()> {
+    unload_under_traffic(lab, TIMES)
+}
+
+fn the_module_is_unloaded_under_traffic_50_times(lab: &Lab) -> Result<()> {
+    unload_under_traffic(lab, 50)
+}
+
+fn a_namespace_ends_with_live_sessions_and_traffic(lab: &Lab) -> Result<()> {
+    end_namespaces(lab, TIMES)
+}
+
+fn a_hundred_namespaces_end_with_live_sessions_and_traffic(lab: &Lab) -> Result<()> {
+    end_namespaces(lab, 100)
+}
+
+fn a_device_is_removed_under_traffic(lab: &Lab) -> Result<()> {
+    disturb_device(lab, TIMES, remove)
+}
+
+fn a_device_is_removed_under_traffic_100_times(lab: &Lab) -> Result<()> {
+    disturb_device(lab, 100, remove)
+}
+
+fn a_device_is_down_for_a_moment_under_traffic(lab: &Lab) -> Result<()> {
+    disturb_device(lab, TIMES, take_down)
+}
+
+fn a_device_is_down_for_a_moment_under_traffic_100_times(lab: &Lab) -> Result<()> {
+    disturb_device(lab, 100, take_down)
+}
+
+fn a_device_is_renamed_under_traffic(lab: &Lab) -> Result<()> {
+    disturb_device(lab, TIMES, rename)
+}
+
+fn a_device_is_renamed_under_traffic_100_times(lab: &Lab) -> Result<()> {
+    disturb_device(lab, 100, rename)
+}
+
+fn unload_under_traffic(lab: &Lab, times: u32) -> Result<()> {
     module::ensure_loaded()?;
     let net = Topology::new(lab)?;
     let traffic = Traffic::start(&net)?;
-    for time in 1..=TIMES {
+    for time in 1..=times {
         lab.step(format!("load and unload {time}"));
         let relay = Relay::open(&net.relay)?;
         relay.configure(PORTS, &LOCALS)?;
@@ -129,9 +191,9 @@ fn the_module_is_unloaded_under_traffic(lab: &Lab) -> Result<()> {
     traffic.stop()
 }
 
-fn a_namespace_ends_with_live_sessions_and_traffic(lab: &Lab) -> Result<()> {
+fn end_namespaces(lab: &Lab, times: u32) -> Result<()> {
     module::ensure_loaded()?;
-    for time in 1..=TIMES {
+    for time in 1..=times {
         lab.step(format!("namespace {time}"));
         let net = Topology::new(lab)?;
         let relay = Relay::open(&net.relay)?;
@@ -159,17 +221,35 @@ fn a_namespace_ends_with_live_sessions_and_traffic(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn a_device_is_removed_under_traffic(lab: &Lab) -> Result<()> {
+/// Does something to the device towards the callee while media passes it, and waits until it does
+/// again, without a command to the relay.
+fn disturb_device(lab: &Lab, times: u32, disturb: impl Fn(&Topology) -> Result<()>) -> Result<()> {
     let (net, relay) = idle_relay(lab)?;
     let ids = make_sessions(&relay)?;
     let traffic = Traffic::start(&net)?;
-    for time in 1..=TIMES {
-        lab.step(format!("removal {time}"));
+    for time in 1..=times {
+        lab.step(format!("disturbance {time}"));
         wait_for_media(lab, &net)?;
-        net.disconnect_callee()?;
-        net.connect_callee()?;
+        disturb(&net)?;
     }
     wait_for_media(lab, &net)?;
     traffic.stop()?;
     relay.end_many(&ids).context("the sessions did not survive")
+}
+
+fn remove(net: &Topology) -> Result<()> {
+    net.disconnect_callee()?;
+    net.connect_callee()
+}
+
+fn take_down(net: &Topology) -> Result<()> {
+    net.relay.ip("link set east down\n")?;
+    // A device that goes down loses its IPv6 addresses.
+    let addresses = Family::Ipv6.add_address(2, 1, "east");
+    net.relay.ip(&format!("link set east up\n{addresses}"))
+}
+
+fn rename(net: &Topology) -> Result<()> {
+    net.relay.ip("link set east name other\n")?;
+    net.relay.ip("link set other name east\n")
 }

@@ -5,6 +5,7 @@
 mod alarms;
 mod call;
 mod control;
+mod crowd;
 mod daemon;
 mod datapath;
 mod expiry;
@@ -99,6 +100,7 @@ pub const TESTS: &[&[Test]] = &[
     limits::TESTS,
     expiry::TESTS,
     control::TESTS,
+    crowd::TESTS,
     ynl::TESTS,
     daemon::TESTS,
     call::TESTS,
@@ -106,6 +108,9 @@ pub const TESTS: &[&[Test]] = &[
     fuzz::TESTS,
     fuzz::ON_PATHS,
 ];
+
+/// Tests that take too long for every run: what others do a few times, often.
+pub const LONG_TESTS: &[&[Test]] = &[lifecycle::LONG];
 
 /// Tests that need the debug kernel.
 pub const DEBUG_TESTS: &[&[Test]] = &[faults::TESTS, faults::ON_ALL_PATHS];
@@ -115,7 +120,7 @@ pub static LAST_OF_DEBUG: &Test = &faults::NO_MEMORY_IS_LOST;
 
 /// The test of this name.
 pub fn find(name: &str) -> Option<&'static Test> {
-    let lists = TESTS.iter().chain(DEBUG_TESTS).copied();
+    let lists = TESTS.iter().chain(LONG_TESTS).chain(DEBUG_TESTS).copied();
     lists
         .flatten()
         .chain([LAST_OF_DEBUG])
