@@ -269,14 +269,15 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    /// The way of packets that arrive at `local` from `remote`, out of `from` to `to`. Its route
-    /// is looked up now if there is one, else when the first packet wants it. Both addresses of a
+    /// The way of packets that arrive at `local` from `remote`, out of `from` to `to`. Its route,
+    /// unless it is given, is looked up now if there is one, else when the first packet wants it. Both addresses of a
     /// pair are of one family.
     pub(crate) fn new(
         net: Net,
         (remote, local): (SocketAddr, SocketAddr),
         (from, to): (SocketAddr, SocketAddr),
         sending: Sending,
+        route: Option<Route>,
         flags: Flags,
     ) -> Result<Self, AllocError> {
         let rewrite = Rewrite::new((remote, local), (from, to)).ok_or(AllocError)?;
@@ -288,7 +289,7 @@ impl Forward {
             to,
             route: RcuSlot::new(None),
         };
-        if let Ok(route) = forward.resolve(net) {
+        if let Some(route) = route.or_else(|| forward.resolve(net).ok()) {
             forward.route.replace(Some(RcuArc::new(route, flags)?));
         }
         Ok(forward)

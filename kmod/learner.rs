@@ -158,7 +158,7 @@ impl Learner {
         let make = |side, flow: &Flow| {
             let (gate, terms) = (flow.gate.clone(), flow.terms.clone());
             known
-                .flow(self.net, side, gate, terms, GFP_ATOMIC)
+                .flow(self.net, side, None, gate, terms, GFP_ATOMIC)
                 .map_err(|_| DropReason::NoMemory)
         };
         let side = at.terms.side;

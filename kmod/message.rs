@@ -40,6 +40,7 @@ use crate::{
         },
         policy::{
             Learning,
+            PayloadTypes,
             Receiving,
             Sending, //
         },
@@ -283,7 +284,7 @@ fn one_receiving(nest: Attribute<'_>) -> Receiving {
             .nested()
             .get(receiving::PAYLOAD_TYPES)
             .and_then(|types| types.payload().try_into().ok())
-            .map(u128::from_le_bytes),
+            .map(PayloadTypes::from_le_bytes),
         ssrc: number(receiving::SSRC),
         packets: rate(receiving::PACKET_RATE),
         bytes: rate(receiving::BYTE_RATE),

@@ -407,8 +407,9 @@ impl Sessions {
         claimed: &mut RBTree<(IpAddr, u16), ()>,
     ) -> Result<Prepared, Refused> {
         let mut replaces: KVec<u64> = KVec::new();
+        let mut routes = KVec::with_capacity(wanted.streams.len(), GFP_KERNEL)?;
         for stream in &wanted.streams {
-            stream.validate(self.net, table)?;
+            routes.push(stream.validate(self.net, table)?, GFP_KERNEL)?;
             for local in stream.locals() {
                 let ports = table
                     .ports(local.ip())
@@ -430,8 +431,8 @@ impl Sessions {
         self.last_id = self.last_id.saturating_add(1);
         let id = self.last_id;
         let mut streams = KVec::with_capacity(wanted.streams.len(), GFP_KERNEL)?;
-        for stream in &wanted.streams {
-            streams.push(LiveStream::new(self.net, id, stream)?, GFP_KERNEL)?;
+        for (stream, routes) in wanted.streams.iter().zip(routes) {
+            streams.push(LiveStream::new(self.net, id, stream, routes)?, GFP_KERNEL)?;
         }
         let made = time::now();
         let was_open = wanted.streams.iter().any(Stream::is_open);
@@ -516,12 +517,12 @@ impl Sessions {
         let (mut more, mut less) = (0usize, 0usize);
         let mut prepared = KVec::with_capacity(changes.streams.len(), GFP_KERNEL)?;
         for stream in &changes.streams {
-            stream.validate(self.net, table)?;
+            let routes = stream.validate(self.net, table)?;
             let (place, live) = (0..)
                 .zip(&session.streams)
                 .find(|(_, live)| live.signalled().is_same_place(stream))
                 .ok_or(Refused::NoStream(stream.a.local))?;
-            prepared.push((place, live.prepare(self.net, stream)?), GFP_KERNEL)?;
+            prepared.push((place, live.prepare(self.net, stream, routes)?), GFP_KERNEL)?;
             more = more.saturating_add(live.memory_with(stream));
             less = less.saturating_add(live.memory());
         }

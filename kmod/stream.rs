@@ -76,19 +76,20 @@ impl Stream {
         [Some(self.a.local), second].into_iter().flatten()
     }
 
-    /// Whether it can be relayed in a namespace, as far as its remotes decide.
+    /// Whether it can be relayed in a namespace, as far as its remotes decide, and by which routes.
     ///
     /// # Errors
     ///
     /// The endpoint and what is wrong with it.
-    pub(crate) fn validate(&self, net: Net, table: &Table) -> Result<(), (Side, Invalid)> {
+    pub(crate) fn validate(&self, net: Net, table: &Table) -> Result<Routes, (Side, Invalid)> {
         for side in [Side::A, Side::B] {
             let learns = self.endpoint(side).learning.mode != Mode::Signalled;
             if learns && self.carries() == Carries::Udp {
                 return Err((side, Invalid::Unlearnable));
             }
         }
-        validate::stream(&self.a, &self.b, is_elsewhere(net, table))
+        let [a, b] = validate::stream(&self.a, &self.b, is_elsewhere(net, table))?;
+        Ok(Routes { a, b })
     }
 
     /// Whether both parties are known.
@@ -145,11 +146,18 @@ impl Stream {
     }
 }
 
-/// Tells whether the remote of an endpoint is somewhere else than at the relay and its host.
+/// The routes to the signalled remotes of both endpoints, where there are any.
+pub(crate) struct Routes {
+    a: Option<Route>,
+    b: Option<Route>,
+}
+
+/// Tells whether the remote of an endpoint is somewhere else than at the relay and its host, and the
+/// route to it if there is one.
 fn is_elsewhere(
     net: Net,
     table: &Table,
-) -> impl Fn(&Endpoint, SocketAddr) -> Result<(), Invalid> + '_ {
+) -> impl Fn(&Endpoint, SocketAddr) -> Result<Option<Route>, Invalid> + '_ {
     move |endpoint, remote| {
         if table.is_relay_port(remote) {
             return Err(Invalid::RelayPort);
@@ -158,7 +166,8 @@ fn is_elsewhere(
             Err(NoRoute::ThisHost) => Err(Invalid::ThisHost),
             Err(NoRoute::Broadcast) => Err(Invalid::Broadcast),
             // There may be a route by the time there are packets.
-            Err(NoRoute::Unreachable) | Ok(_) => Ok(()),
+            Err(NoRoute::Unreachable) => Ok(None),
+            Ok(route) => Ok(Some(route)),
         }
     }
 }
@@ -236,11 +245,13 @@ impl Known {
             || validate::remote(&party, opposite.local, is_elsewhere(net, table)).is_err()
     }
 
-    /// What is to be done with packets that arrive at an endpoint.
+    /// What is to be done with packets that arrive at an endpoint, by this route or the one that is
+    /// looked up.
     pub(crate) fn flow(
         &self,
         net: Net,
         side: Side,
+        route: Option<Route>,
         gate: Option<RcuArc<Gate>>,
         terms: Option<RcuArc<Terms>>,
         flags: Flags,
@@ -252,6 +263,7 @@ impl Known {
                 (source, here.local),
                 (there.local, destination),
                 there.sending,
+                route,
                 flags,
             )?),
             _ => None,
@@ -268,11 +280,12 @@ impl Known {
         RcuArc::new(flow, flags)
     }
 
-    /// The same, from new signalling.
+    /// The same, from new signalling. The route is the one to the opposite endpoint's signalled remote.
     fn signalled_flow(
         &self,
         net: Net,
         side: Side,
+        route: Option<Route>,
         learner: Option<&RcuArc<Learner>>,
     ) -> Result<RcuArc<Flow>, AllocError> {
         let policy = self.stream.policy(side);
@@ -288,7 +301,10 @@ impl Known {
             _ => None,
         };
         let gate = Gate::new(self.stream.endpoint(side).receiving)?;
-        self.flow(net, side, gate, terms, GFP_KERNEL)
+        let there = side.opposite();
+        let is_signalled = self.party(there).remote == self.stream.endpoint(there).remote;
+        let route = route.filter(|_| is_signalled);
+        self.flow(net, side, route, gate, terms, GFP_KERNEL)
     }
 }
 
@@ -314,14 +330,19 @@ pub(crate) struct Change {
 
 impl LiveStream {
     /// Makes a stream of a session that nobody sees yet.
-    pub(crate) fn new(net: Net, session: u64, stream: &Stream) -> Result<Self, AllocError> {
+    pub(crate) fn new(
+        net: Net,
+        session: u64,
+        stream: &Stream,
+        routes: Routes,
+    ) -> Result<Self, AllocError> {
         let known = Known::new(*stream);
         let learner = stream.learns().then(|| Learner::new(net, known));
         let learner = learner.transpose()?;
-        let flow = |side| known.signalled_flow(net, side, learner.as_ref());
-        let b = Leg::new(session, flow(Side::B)?, None)?;
+        let flow = |side, route| known.signalled_flow(net, side, route, learner.as_ref());
+        let b = Leg::new(session, flow(Side::B, routes.a)?, None)?;
         let twin = stream.is_shared().then(|| b.clone());
-        let a = Leg::new(session, flow(Side::A)?, twin)?;
+        let a = Leg::new(session, flow(Side::A, routes.b)?, twin)?;
         Ok(Self {
             signalled: *stream,
             learner: learner.map(|learner| Connected::new(learner, &a, &b)),
@@ -373,7 +394,12 @@ impl LiveStream {
     ///
     /// What packets teach between this and [`change`](Self::change) is forgotten with the signalling
     /// it was learned under, as if they had come before the lock was open.
-    pub(crate) fn prepare(&self, net: Net, stream: &Stream) -> Result<Change, AllocError> {
+    pub(crate) fn prepare(
+        &self,
+        net: Net,
+        stream: &Stream,
+        routes: Routes,
+    ) -> Result<Change, AllocError> {
         let known = match self.known() {
             Some(known) => known.signalled_again(*stream),
             None => Known::new(*stream),
@@ -385,8 +411,8 @@ impl LiveStream {
         };
         Ok(Change {
             known,
-            a: known.signalled_flow(net, Side::A, learner.as_ref())?,
-            b: known.signalled_flow(net, Side::B, learner.as_ref())?,
+            a: known.signalled_flow(net, Side::A, routes.b, learner.as_ref())?,
+            b: known.signalled_flow(net, Side::B, routes.a, learner.as_ref())?,
             learner,
         })
     }

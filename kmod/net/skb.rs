@@ -320,8 +320,10 @@ impl<'r, V: Version> Packet<'r, V> {
         if self.writable::<[u8; OLD]>().is_none() {
             return Err(self);
         }
+        let room = (NEW as u32)
+            .wrapping_add(exit.room())
+            .saturating_sub(OLD as u32);
         // SAFETY: `skb` is valid, ours and not shared; it stays as it is on failure.
-        let room = (NEW as u32).wrapping_add(exit.room()).saturating_sub(OLD as u32);
         if unsafe { bindings::lrep_skb_cow_head(skb, room) } != 0 {
             return Err(self);
         }

@@ -64,11 +64,44 @@ impl Sending {
     }
 }
 
+/// A set of RTP payload types: those from 0 to 63, then those from 64 to 127, from the lowest bit on.
+///
+/// Two words, because one of 128 bits wants to be aligned, and every endpoint has one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayloadTypes([u64; 2]);
+
+impl PayloadTypes {
+    /// From bits in little-endian order.
+    #[must_use]
+    pub fn from_le_bytes(bytes: [u8; 16]) -> Self {
+        u128::from_le_bytes(bytes).into()
+    }
+
+    /// As bits in little-endian order.
+    #[must_use]
+    pub fn to_le_bytes(self) -> [u8; 16] {
+        let [low, high] = self.0.map(u128::from);
+        (low | high << 64).to_le_bytes()
+    }
+
+    #[inline]
+    fn contains(&self, payload_type: u8) -> bool {
+        let word = self.0.get(usize::from(payload_type >> 6));
+        word.is_some_and(|word| word.wrapping_shr(payload_type.into()) & 1 == 1)
+    }
+}
+
+impl From<u128> for PayloadTypes {
+    fn from(bits: u128) -> Self {
+        Self([bits as u64, (bits >> 64) as u64])
+    }
+}
+
 /// What is admitted from an endpoint's party, beside what all of a stream's packets have to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Receiving {
-    /// RTP payload types, the lowest bit for type 0; all without.
-    pub payload_types: Option<u128>,
+    /// RTP payload types; all without.
+    pub payload_types: Option<PayloadTypes>,
     /// The only synchronisation source; any without.
     pub ssrc: Option<u32>,
     /// Packets a second in the long run.
@@ -104,7 +137,7 @@ impl Receiving {
     #[inline]
     pub fn admit(&self, rtp: &rtp::Header) -> Result<(), Refusal> {
         if let Some(types) = self.payload_types {
-            if types.wrapping_shr(rtp.payload_type.into()) & 1 == 0 {
+            if !types.contains(rtp.payload_type) {
                 return Err(Refusal::PayloadType);
             }
         }

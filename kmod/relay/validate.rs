@@ -98,23 +98,23 @@ pub fn unicast(address: IpAddr) -> Result<(), Invalid> {
 }
 
 /// Whether packets may be relayed between the remotes of two endpoints. `is_elsewhere` tells what
-/// this host and its relay know of the remote of an endpoint. That the endpoints' local addresses
+/// this host and its relay know of the remote of an endpoint, which is returned for both. That the endpoints' local addresses
 /// are configured and their local ports are free is not known here.
 ///
 /// # Errors
 ///
 /// The endpoint and what is wrong with its remote; the first of several.
-pub fn stream(
+pub fn stream<K>(
     a: &Endpoint,
     b: &Endpoint,
-    is_elsewhere: impl Fn(&Endpoint, SocketAddr) -> Result<(), Invalid>,
-) -> Result<(), (Side, Invalid)> {
-    remote(a, b.local, &is_elsewhere).map_err(|invalid| (Side::A, invalid))?;
-    remote(b, a.local, &is_elsewhere).map_err(|invalid| (Side::B, invalid))?;
+    is_elsewhere: impl Fn(&Endpoint, SocketAddr) -> Result<Option<K>, Invalid>,
+) -> Result<[Option<K>; 2], (Side, Invalid)> {
+    let of_a = remote(a, b.local, &is_elsewhere).map_err(|invalid| (Side::A, invalid))?;
+    let of_b = remote(b, a.local, &is_elsewhere).map_err(|invalid| (Side::B, invalid))?;
     if is_ambiguous(a, b) {
         return Err((Side::B, Invalid::SameRemote));
     }
-    Ok(())
+    Ok([of_a, of_b])
 }
 
 /// Whether nothing in a packet would tell which of two endpoints it arrived at.
@@ -124,18 +124,18 @@ pub fn is_ambiguous(a: &Endpoint, b: &Endpoint) -> bool {
 }
 
 /// Whether packets may be sent to the remote of an endpoint whose opposite's local address and port
-/// are these. Nothing is wrong with an endpoint on hold.
+/// are these, and what `is_elsewhere` knows of it. Nothing is wrong with an endpoint on hold.
 ///
 /// # Errors
 ///
 /// What is wrong with the remote; the first of several.
-pub fn remote(
+pub fn remote<K>(
     endpoint: &Endpoint,
     opposite: SocketAddr,
-    is_elsewhere: impl Fn(&Endpoint, SocketAddr) -> Result<(), Invalid>,
-) -> Result<(), Invalid> {
+    is_elsewhere: impl Fn(&Endpoint, SocketAddr) -> Result<Option<K>, Invalid>,
+) -> Result<Option<K>, Invalid> {
     let Some(remote) = endpoint.remote else {
-        return Ok(());
+        return Ok(None);
     };
     unicast(remote.ip())?;
     if remote.is_ipv4() != endpoint.local.is_ipv4() {

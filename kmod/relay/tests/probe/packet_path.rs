@@ -198,7 +198,7 @@ pub fn learn(
             remote: Some(source.into()),
             ..*endpoint
         };
-        let is_elsewhere = |_: &Endpoint, _| Err(Invalid::ThisHost);
+        let is_elsewhere = |_: &Endpoint, _| Err::<Option<()>, _>(Invalid::ThisHost);
         validate::remote(&party, opposite, is_elsewhere).is_err()
     };
     state.hear(policy, &packet, heard, is_own, now)

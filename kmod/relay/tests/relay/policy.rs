@@ -31,7 +31,7 @@ fn nothing_asked_admits_everything() {
 fn exactly_the_payload_types_asked_for_are_admitted() {
     for wanted in 0..=127 {
         let asked = Receiving {
-            payload_types: Some((1 << wanted) | (1 << 101)),
+            payload_types: Some(((1 << wanted) | (1_u128 << 101)).into()),
             ..Receiving::default()
         };
         for payload_type in 0..=127 {
