@@ -81,7 +81,7 @@ impl PayloadTypes {
     #[must_use]
     pub fn to_le_bytes(self) -> [u8; 16] {
         let [low, high] = self.0.map(u128::from);
-        (low | high << 64).to_le_bytes()
+        (low | (high << 64)).to_le_bytes()
     }
 
     #[inline]

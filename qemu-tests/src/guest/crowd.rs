@@ -38,13 +38,13 @@ pub fn make_place(namespace: &Namespace, relay: &Relay, most: usize) -> Result<(
         .step_by(PER_PAIR)
         .map(pair)
         .collect::<Result<Vec<_>>>()?;
-    let commands: String = pairs
+    let commands: Vec<_> = pairs
         .iter()
         .map(|(west, east)| {
             format!("address add {west}/24 dev west\naddress add {east}/24 dev east\n")
         })
         .collect();
-    namespace.ip(&commands)?;
+    namespace.ip(&commands.concat())?;
     let addresses: Vec<_> = pairs.iter().flat_map(|pair| [pair.0, pair.1]).collect();
     relay.configure(PORTS, &addresses)
 }
