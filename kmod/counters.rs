@@ -44,24 +44,28 @@ impl Counters {
     }
 }
 
-/// Packets that were not forwarded, by reason.
+/// Packets that were not forwarded, by reason: by all but the first, [`DropReason::NoSession`], which
+/// no direction has.
 #[derive(Default)]
-pub(crate) struct Drops([AtomicU64; DropReason::ALL.len()]);
+pub(crate) struct Drops([AtomicU64; DropReason::ALL.len() - 1]);
 
 impl Drops {
+    #[inline(always)]
+    fn of(&self, reason: DropReason) -> Option<&AtomicU64> {
+        self.0.get((reason as usize).wrapping_sub(1))
+    }
+
     /// Counts packets.
     #[inline(always)]
     pub(crate) fn count(&self, reason: DropReason, packets: u64) {
-        if let Some(counter) = self.0.get(reason as usize) {
+        if let Some(counter) = self.of(reason) {
             counter.fetch_add(packets, Relaxed);
         }
     }
 
     /// What was counted so far for one reason.
     pub(crate) fn get(&self, reason: DropReason) -> u64 {
-        self.0
-            .get(reason as usize)
-            .map_or(0, |counter| counter.load(Relaxed))
+        self.of(reason).map_or(0, |counter| counter.load(Relaxed))
     }
 
     /// What was counted so far.

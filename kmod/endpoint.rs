@@ -68,14 +68,17 @@ pub(crate) struct Leg {
     twin: Option<RcuArc<Leg>>,
     flow: RcuSlot<Flow>,
     admitted: AtomicU64,
-    /// When an RTCP packet was told last.
-    reported: AtomicU64,
+    /// When an RTCP packet was told last, in the lower half of the clock.
+    reported: AtomicU32,
     /// For which reasons of dropping packets there is an alarm, a bit each.
     alarmed: AtomicU32,
     counters: Counters,
     reception: Reception<AtomicU64>,
     tally: Tally<AtomicU64>,
 }
+
+// There are as many as there are directions, and the next larger slab has 512 bytes.
+const _: () = assert!(RcuArc::<Leg>::SIZE <= 256);
 
 impl Leg {
     /// Makes an endpoint of a session. `twin` is the opposite endpoint when both share one local
@@ -91,7 +94,7 @@ impl Leg {
                 twin,
                 flow: RcuSlot::new(Some(flow)),
                 admitted: AtomicU64::new(0),
-                reported: AtomicU64::new(0),
+                reported: AtomicU32::new(0),
                 alarmed: AtomicU32::new(0),
                 counters: Counters::default(),
                 reception: Reception::default(),
@@ -149,14 +152,15 @@ impl Leg {
 
     /// Whether an RTCP packet may be told again, which it then counts as.
     pub(crate) fn is_report_due(&self) -> bool {
-        let now = time::now();
+        let now = time::now().as_raw() as u32;
         let last = self.reported.load(Relaxed);
-        let is_due = last == 0
-            || now.ms_since(Jiffies::from_raw(last)) >= u64::from(proto::REPORT_INTERVAL_MS);
+        // Half a clock is enough: once in months a report may be taken for too early.
+        let passed = Jiffies::from_raw(now.wrapping_sub(last).into()).as_ms();
+        let is_due = last == 0 || passed >= u64::from(proto::REPORT_INTERVAL_MS);
         is_due
             && self
                 .reported
-                .compare_exchange(last, now.as_raw(), Relaxed, Relaxed)
+                .compare_exchange(last, now, Relaxed, Relaxed)
                 .is_ok()
     }
 
