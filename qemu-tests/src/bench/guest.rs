@@ -229,6 +229,7 @@ fn datagram(frame: &[u8]) -> Option<(SocketAddr, SocketAddr, Vec<u8>)> {
         at: SystemTime::UNIX_EPOCH,
         bytes: frame.to_vec(),
         partial: false,
+        vlan: None,
     })?;
     Some((datagram.from, datagram.to, datagram.payload))
 }

@@ -33,6 +33,8 @@ pub struct Frame {
     pub bytes: Vec<u8>,
     /// Whether its transport checksum was left for the device to fill in (TP_STATUS_CSUMNOTREADY).
     pub partial: bool,
+    /// The tag of its VLAN (IEEE 802.1Q: priority and number), which is not among the bytes.
+    pub vlan: Option<u16>,
 }
 
 /// What arrives at one device, from the moment the capture was started.
@@ -126,19 +128,25 @@ impl Capture {
         limit: Duration,
         fits: impl Fn(&Datagram) -> bool,
     ) -> Result<Vec<Datagram>> {
+        self.pick(wanted, limit, |frame| {
+            Datagram::parse(frame).filter(|one| fits(one))
+        })
+    }
+
+    /// Waits until something could be picked out of as many frames as are wanted, and returns all of it.
+    pub fn pick<T>(
+        &self,
+        wanted: usize,
+        limit: Duration,
+        pick: impl Fn(&Frame) -> Option<T>,
+    ) -> Result<Vec<T>> {
         let limit = patience(limit);
         let end = Instant::now() + limit;
         let mut frames = self.shared.lock();
         let mut found = Vec::new();
         let mut looked_at = 0;
         loop {
-            found.extend(
-                frames
-                    .iter()
-                    .skip(looked_at)
-                    .filter_map(Datagram::parse)
-                    .filter(|one| fits(one)),
-            );
+            found.extend(frames.iter().skip(looked_at).filter_map(&pick));
             looked_at = frames.len();
             if found.len() >= wanted {
                 return Ok(found);
@@ -298,29 +306,31 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Option<Frame> {
     // SAFETY: `header` points to buffers that live across the call, with their true sizes.
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, 0) };
     let length = usize::try_from(length).ok()?;
-    let partial =
-        auxiliary(&header).is_some_and(|status| status & libc::TP_STATUS_CSUMNOTREADY != 0);
+    let data = auxiliary(&header);
+    let has = |data: &libc::tpacket_auxdata, flag| data.tp_status & flag != 0;
     Some(Frame {
         at: SystemTime::now(),
         bytes: buffer.get(..length)?.to_vec(),
-        partial,
+        partial: data.is_some_and(|data| has(&data, libc::TP_STATUS_CSUMNOTREADY)),
+        vlan: data
+            .filter(|data| has(data, libc::TP_STATUS_VLAN_VALID))
+            .map(|data| data.tp_vlan_tci),
     })
 }
 
-/// The status word of the PACKET_AUXDATA control message.
-fn auxiliary(header: &libc::msghdr) -> Option<u32> {
+/// The PACKET_AUXDATA control message.
+fn auxiliary(header: &libc::msghdr) -> Option<libc::tpacket_auxdata> {
     // SAFETY: `header` was filled in by recvmsg(2), and its control buffer is alive and aligned.
     let message = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() }?;
     if message.cmsg_level != libc::SOL_PACKET || message.cmsg_type != libc::PACKET_AUXDATA {
         return None;
     }
     // SAFETY: a message of this type holds a tpacket_auxdata.
-    let data = unsafe {
+    Some(unsafe {
         libc::CMSG_DATA(message)
             .cast::<libc::tpacket_auxdata>()
             .read_unaligned()
-    };
-    Some(data.tp_status)
+    })
 }
 
 /// The ways a UDP checksum was found to be wrong, in words.

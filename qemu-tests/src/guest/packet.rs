@@ -155,6 +155,8 @@ pub struct Build {
     pub tos: u8,
     /// IPv6's flow label, less than 2^20; IPv4 has none.
     pub flow_label: u32,
+    /// IPv4's identification; IPv6 has none.
+    pub identification: u16,
     /// Whether routers may not fragment it, which they never may in IPv6.
     pub dont_fragment: bool,
     /// Whether an IPv4 header has an option, and an IPv6 header an extension header (destination
@@ -173,6 +175,7 @@ impl Build {
             ttl: 64,
             tos: 0,
             flow_label: 0,
+            identification: 0,
             dont_fragment: false,
             options: false,
             payload: payload.to_vec(),
@@ -199,6 +202,7 @@ impl Build {
                     .context("a packet longer than IPv4 allows")?;
                 header.dscp = IpDscp::try_new(self.tos >> 2).context("a strange DSCP")?;
                 header.ecn = IpEcn::try_new(self.tos & 3).context("a strange ECN")?;
+                header.identification = self.identification;
                 header.dont_fragment = self.dont_fragment;
                 if self.options {
                     // No operation, three times, and the end of the list (RFC 791 section 3.1).

@@ -72,6 +72,24 @@ impl Family {
         }
     }
 
+    /// The command of ip(8) that takes such an address away.
+    pub fn delete_address(self, network: u8, host: u8, device: &str) -> String {
+        let address = self.address(network, host);
+        let bits = match self {
+            Self::Ipv4 => 24,
+            Self::Ipv6 => 64,
+        };
+        format!("address del {address}/{bits} dev {device}\n")
+    }
+
+    /// Where the settings of this version are, below /proc/sys.
+    pub const fn sysctls(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "net/ipv4",
+            Self::Ipv6 => "net/ipv6",
+        }
+    }
+
     /// Makes a namespace forward packets or not.
     pub fn set_forwarding(self, namespace: &Namespace, on: bool) -> Result<()> {
         let path = match self {
@@ -121,7 +139,7 @@ impl Topology {
     }
 
     /// All devices.
-    fn devices(&self) -> [(&Namespace, &'static str); 4] {
+    pub fn devices(&self) -> [(&Namespace, &'static str); 4] {
         [
             (&self.caller, "wire"),
             (&self.relay, "west"),

@@ -11,7 +11,7 @@ use super::path::Path;
 use crate::guest::capture::{Capture, wrong_checksums};
 use crate::guest::lab::Lab;
 use crate::guest::module;
-use crate::guest::packet::Datagram;
+use crate::guest::packet::{Build, Datagram};
 use crate::guest::raw::RawSocket;
 use crate::guest::relay::{Asked, Counters, Endpoint, Relay, Session, Stream};
 use crate::guest::rtp::Party;
@@ -181,4 +181,37 @@ pub fn expect(
         capture.name()
     );
     Ok(seen)
+}
+
+/// Waits until a capture has seen these datagrams go from one hardware address to another, and
+/// nothing else to where the first of them goes. Each frame must be what it is to be, to the last
+/// byte.
+pub fn expect_frames(
+    capture: &Capture,
+    (from, to): ([u8; 6], [u8; 6]),
+    datagrams: &[Build],
+) -> Result<()> {
+    let Some(receiver) = datagrams.first().map(|one| one.to) else {
+        return Ok(());
+    };
+    let seen = capture.pick(datagrams.len(), LIMIT, |frame| {
+        let is_wanted = Datagram::parse(frame).is_some_and(|one| one.to == receiver);
+        is_wanted.then(|| frame.bytes.clone())
+    })?;
+    for (number, (seen, wanted)) in seen.iter().zip(datagrams).enumerate() {
+        let wanted = wanted.frame(from, to)?;
+        ensure!(
+            *seen == wanted,
+            "{}: frame {number} differs: {seen:02x?} instead of {wanted:02x?}",
+            capture.name()
+        );
+    }
+    ensure!(
+        seen.len() == datagrams.len(),
+        "{}: {} frames instead of {}",
+        capture.name(),
+        seen.len(),
+        datagrams.len()
+    );
+    Ok(())
 }

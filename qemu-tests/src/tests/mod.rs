@@ -16,6 +16,7 @@ mod fuzz;
 mod learning;
 mod lifecycle;
 mod limits;
+mod neighbours;
 mod path;
 mod policy;
 mod quality;
@@ -85,6 +86,7 @@ pub const TESTS: &[&[Test]] = &[
     forwarding::TESTS,
     datapath::ON_ALL_PATHS,
     datapath::ON_SOME_PATHS,
+    neighbours::ON_PATHS,
     versions::TESTS,
     versions::ON_PATHS,
     policy::ON_PATHS,

@@ -13,6 +13,7 @@
 
 use std::net::SocketAddr;
 
+use crate::guest::packet::Build;
 use crate::guest::topology::Family;
 
 /// Where both parties and the relay receive RTP. RTCP is one port above.
@@ -77,5 +78,21 @@ impl Path {
     /// The version of IP on the callee's side.
     pub fn east_family(self) -> Family {
         Family::of(self.east.ip())
+    }
+
+    /// What leaves for the callee when this arrives from the caller.
+    pub fn relayed(self, arrived: &Build) -> Build {
+        let same = self.west_family() == self.east_family();
+        Build {
+            from: self.east,
+            to: self.callee,
+            ttl: arrived.ttl - 1,
+            flow_label: if same { arrived.flow_label } else { 0 },
+            // What was IPv6 is fragmented nowhere, and needs nothing to know fragments by (RFC 6864
+            // section 4.1).
+            identification: if same { arrived.identification } else { 0 },
+            dont_fragment: arrived.dont_fragment || !same,
+            ..arrived.clone()
+        }
     }
 }
