@@ -22,7 +22,10 @@ use crate::{
             RcuArc,
             ReadSide, //
         },
-        route::Exit,
+        route::{
+            Exit,
+            Route, //
+        },
         skb::{
             Bytes,
             IcmpError,
@@ -303,7 +306,7 @@ impl Relayed for Ipv6 {
             .replace_headers::<Ipv4, { ipv6::HEADERS }, { ipv4::HEADERS }>(&headers, false, &exit)
             .map(|mut packet| {
                 // Nobody is told to send less than what every IPv6 link takes.
-                if !exit.fits(packet.len()) {
+                if !exit.fits(packet.longest(ipv4::HEADERS as u32)) {
                     packet.allow_fragmentation();
                 }
                 packet.transmit(exit, mark, priority)
@@ -525,7 +528,7 @@ fn forward<V: Relayed>(
     mut packet: Packet<'_, V>,
 ) -> Verdict {
     let rcu = packet.rcu();
-    let segments = u64::from(packet.segments());
+    let segments = u64::from(packet.segments_to_rewrite());
     let refuse = |reason| leg.counters().drops().count(reason, segments);
 
     let length = match arriving.payload_length() {
@@ -590,9 +593,7 @@ fn forward<V: Relayed>(
     let growth = forward.growth;
     // Both versions' headers are longer than what a change takes away.
     if !route.fits(packet.len().wrapping_add_signed(growth))
-        && packet.len() > V::LEAST_MTU
-        && segments == 1
-        && V::dont_fragment(packet.header())
+        && is_too_big(&packet, route, growth)
     {
         refuse(DropReason::TooBig);
         let mtu = route.mtu().saturating_add_signed(-growth);
@@ -638,6 +639,16 @@ fn forward<V: Relayed>(
     leg.counters().count(segments, length);
     let priority = V::priority(leaving.traffic_class);
     packet.transmit(exit, sending.mark, priority)
+}
+
+/// Whether a packet, or one of those it stands for, does not fit and must not be fragmented.
+#[cold]
+#[inline(never)]
+fn is_too_big<V: Relayed>(packet: &Packet<'_, V>, route: &Route, growth: i32) -> bool {
+    let len = packet.longest(size_of::<V::Headers>() as u32);
+    V::dont_fragment(packet.header())
+        && len > V::LEAST_MTU
+        && !route.fits(len.wrapping_add_signed(growth))
 }
 
 /// Tells whoever listens of an RTCP packet with a sender or receiver report.

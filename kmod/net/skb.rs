@@ -248,6 +248,50 @@ impl<'r, V: Version> Packet<'r, V> {
         }
     }
 
+    /// The same, for a packet whose headers are about to be changed: those it stands for all get
+    /// them.
+    #[inline(always)]
+    pub(crate) fn segments_to_rewrite(&mut self) -> u16 {
+        if self.shared_info().gso_size == 0 {
+            1
+        } else {
+            self.unify()
+        }
+    }
+
+    /// Packets in a list (`NETIF_F_GRO_FRAGLIST`) have kept headers of their own, of which only
+    /// addresses and ports are brought up to date when they part again. A list that is said to have
+    /// been tampered with is put together first (`__udp_gso_segment()` of
+    /// `net/ipv4/udp_offload.c`), as every other aggregate is.
+    #[cold]
+    #[inline(never)]
+    fn unify(&mut self) -> u16 {
+        let is_list = self.shared_info().gso_type & bindings::LREP_SKB_GSO_FRAGLIST != 0;
+        // What describes the segments is shared with clones, as the bytes are. A packet that cannot
+        // be copied now will not be rewritten either.
+        if is_list && self.writable::<[u8; 1]>().is_some() {
+            let skb = self.raw();
+            // SAFETY: As for `shared_info`, and now it is nobody else's.
+            let shared = unsafe {
+                &mut *skb
+                    .head
+                    .add(skb.end as usize)
+                    .cast::<bindings::skb_shared_info>()
+            };
+            shared.gso_type |= bindings::LREP_SKB_GSO_DODGY;
+        }
+        self.segments()
+    }
+
+    /// Bytes of the longest packet of the wire this one stands for, from the IP header on, which with
+    /// the UDP header has so many bytes.
+    pub(crate) fn longest(&self, headers: u32) -> u32 {
+        match self.shared_info().gso_size {
+            0 => self.len(),
+            size => headers.saturating_add(size.into()),
+        }
+    }
+
     /// Lets the packet go on through the stack.
     #[inline(always)]
     pub(crate) fn accept(self) -> Verdict {

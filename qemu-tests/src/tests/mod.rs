@@ -16,6 +16,7 @@ mod fuzz;
 mod learning;
 mod lifecycle;
 mod limits;
+mod links;
 mod neighbours;
 mod path;
 mod policy;
@@ -87,6 +88,9 @@ pub const TESTS: &[&[Test]] = &[
     datapath::ON_ALL_PATHS,
     datapath::ON_SOME_PATHS,
     neighbours::ON_PATHS,
+    links::ON_ALL_PATHS,
+    links::ON_PATHS,
+    links::TESTS,
     versions::TESTS,
     versions::ON_PATHS,
     policy::ON_PATHS,
