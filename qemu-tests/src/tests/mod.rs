@@ -22,6 +22,7 @@ mod path;
 mod policy;
 mod quality;
 mod reports;
+mod rtcp;
 mod versions;
 mod ynl;
 
@@ -91,6 +92,7 @@ pub const TESTS: &[&[Test]] = &[
     links::ON_ALL_PATHS,
     links::ON_PATHS,
     links::TESTS,
+    rtcp::ON_ALL_PATHS,
     versions::TESTS,
     versions::ON_PATHS,
     policy::ON_PATHS,
