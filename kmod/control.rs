@@ -138,6 +138,7 @@ static SENDING: Policy<{ slots(sending::MAX) }> = Policy::new::<SendingAttribute
         sending::HOP_LIMIT,
         sending::MARK,
         sending::DEVICE,
+        sending::OUTPUT,
     ],
     &[],
 );

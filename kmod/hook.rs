@@ -592,9 +592,7 @@ fn forward<V: Relayed>(
     // A change of the version makes the header longer or shorter.
     let growth = forward.growth;
     // Both versions' headers are longer than what a change takes away.
-    if !route.fits(packet.len().wrapping_add_signed(growth))
-        && is_too_big(&packet, route, growth)
-    {
+    if !route.fits(packet.len().wrapping_add_signed(growth)) && is_too_big(&packet, route, growth) {
         refuse(DropReason::TooBig);
         let mtu = route.mtu().saturating_add_signed(-growth);
         let mtu = mtu.max(V::LEAST_MTU);

@@ -30,6 +30,7 @@ use crate::{
         stream,
         DropReason,
         LearningMode,
+        Output as OutputNumber,
         StreamKind, //
     },
     relay::{
@@ -40,6 +41,7 @@ use crate::{
         },
         policy::{
             Learning,
+            Output,
             PayloadTypes,
             Receiving,
             Sending, //
@@ -269,6 +271,10 @@ fn one_sending(nest: Attribute<'_>) -> Sending {
         hops: byte(sending::HOP_LIMIT),
         mark: number(sending::MARK).unwrap_or_default(),
         device: number(sending::DEVICE).unwrap_or_default(),
+        output: match number(sending::OUTPUT).and_then(OutputNumber::from_u32) {
+            Some(OutputNumber::Full) => Output::Full,
+            Some(OutputNumber::Automatic) | None => Output::Automatic,
+        },
     }
 }
 
@@ -513,6 +519,11 @@ fn write_sending(writer: &mut Writer<'_>, asked: &Sending) -> Result {
     number(sending::HOP_LIMIT, asked.hops.unwrap_or_default().into())?;
     number(sending::MARK, asked.mark)?;
     number(sending::DEVICE, asked.device)?;
+    let output = match asked.output {
+        Output::Automatic => OutputNumber::Automatic,
+        Output::Full => OutputNumber::Full,
+    };
+    number(sending::OUTPUT, output as u32)?;
     match asked.dscp {
         Some(dscp) => writer.u32(sending::DSCP, dscp.into()),
         None => Ok(()),

@@ -131,6 +131,41 @@ impl LearningMode {
     }
 }
 
+/// Which way packets leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Output {
+    /// Straight to the neighbour, past POST_ROUTING. The full way where the
+    /// route asks for it: IPsec, tunnels, loopback, packets that have to be
+    /// fragmented.
+    Automatic = 0,
+    /// Always as the packets the host forwards do, through POST_ROUTING, where
+    /// rules can see and change them.
+    Full = 1,
+}
+
+impl Output {
+    /// Every value, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::Automatic, Self::Full];
+
+    /// The value of this number; none when there is no such value.
+    pub const fn from_u32(number: u32) -> Option<Self> {
+        match number {
+            0 => Some(Self::Automatic),
+            1 => Some(Self::Full),
+            _ => None,
+        }
+    }
+
+    /// Its name in the specification.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Automatic => "automatic",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// Why a packet was not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -505,11 +540,14 @@ pub mod sending {
     /// route is looked up in; any when not given.
     pub const DEVICE: u16 = 4;
 
+    /// Which way packets leave; automatic when not given.
+    pub const OUTPUT: u16 = 5;
+
     /// The largest number of an attribute of this set.
-    pub const MAX: u16 = 4;
+    pub const MAX: u16 = 5;
 
     /// Every attribute, in the order of their numbers.
-    pub const ATTRS: [Attribute; 4] = [
+    pub const ATTRS: [Attribute; 5] = [
         Attribute {
             id: DSCP,
             name: "dscp",
@@ -537,6 +575,15 @@ pub mod sending {
             kind: Kind::U32 {
                 min: 1,
                 max: 2_147_483_647,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: OUTPUT,
+            name: "output",
+            kind: Kind::U32 {
+                min: 0,
+                max: super::Output::Full as u32,
             },
             multi: false,
         },

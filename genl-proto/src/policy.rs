@@ -2,11 +2,11 @@
 //! What may be asked of the packets of one endpoint.
 
 use crate::attributes::{Attributes, DecodeError, Problem, Value};
-use crate::generated::{receiving, sending};
+use crate::generated::{Output, receiving, sending};
 use crate::writer::{EncodeError, Writer};
 
 /// How packets are sent to an endpoint's party. What is `None` is left as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sending {
     /// Differentiated services code point, from 0 to 63 (RFC 2474).
     pub dscp: Option<u8>,
@@ -16,6 +16,20 @@ pub struct Sending {
     pub mark: u32,
     /// Index of the device packets leave through, or of the VRF their route is looked up in.
     pub device: Option<u32>,
+    /// Which way they leave.
+    pub output: Output,
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        Self {
+            dscp: None,
+            hop_limit: None,
+            mark: 0,
+            device: None,
+            output: Output::Automatic,
+        }
+    }
 }
 
 /// What is admitted from an endpoint's party. What is `None` is not asked.
@@ -44,6 +58,10 @@ impl Sending {
             (sending::HOP_LIMIT, self.hop_limit.map(u32::from)),
             (sending::MARK, (self.mark != 0).then_some(self.mark)),
             (sending::DEVICE, self.device),
+            (
+                sending::OUTPUT,
+                (self.output != Output::Automatic).then_some(self.output as u32),
+            ),
         ];
         write(writer, &numbers)
     }
@@ -61,6 +79,10 @@ impl Sending {
             hop_limit: byte(sending::HOP_LIMIT)?,
             mark: number(attributes, sending::MARK)?.map_or(0, |(_, mark)| mark),
             device: number(attributes, sending::DEVICE)?.map(|(_, device)| device),
+            output: match attributes.get(sending::OUTPUT) {
+                Some(output) => output.one_of(Output::from_u32)?,
+                None => Output::Automatic,
+            },
         })
     }
 }

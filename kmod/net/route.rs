@@ -14,7 +14,10 @@ use super::{
 };
 use crate::relay::{
     ipv6,
-    policy::Sending, //
+    policy::{
+        Output,
+        Sending, //
+    }, //
 };
 use core::{
     net::{
@@ -41,6 +44,7 @@ pub(crate) struct Route {
     cookie: u32,
     /// The size of packets that fit for as long as the route [is current](Self::is_current).
     fits: u32,
+    /// Whether packets go straight to the next hop.
     direct: bool,
     next_hop: NextHop,
 }
@@ -120,9 +124,9 @@ impl Route {
                 _ => NextHop::Ipv4(flow.daddr),
             }
         };
-        let is_unicast = kind == bindings::RTN_UNICAST;
+        let may_be_direct = kind == bindings::RTN_UNICAST && sending.output == Output::Automatic;
         // SAFETY: The reference the look-up took for us moves into the value.
-        let route = unsafe { Self::new(&raw mut (*rtable).dst, is_unicast, next_hop) };
+        let route = unsafe { Self::new(&raw mut (*rtable).dst, may_be_direct, next_hop) };
         match kind {
             bindings::RTN_UNICAST => Ok(route),
             bindings::RTN_LOCAL if to.ip().is_loopback() => Ok(route),
@@ -160,8 +164,9 @@ impl Route {
         // SAFETY: The look-up returned the `dst` of a valid `struct rt6_info`.
         let flags = unsafe { (*dst.cast::<bindings::rt6_info>()).rt6i_flags };
         let to_here = flags & (bindings::RTF_LOCAL | bindings::RTF_ANYCAST) != 0;
+        let may_be_direct = !to_here && sending.output == Output::Automatic;
         // SAFETY: The reference the look-up took for us moves into the value.
-        let mut route = unsafe { Self::new(dst, !to_here, NextHop::Ipv6) };
+        let mut route = unsafe { Self::new(dst, may_be_direct, NextHop::Ipv6) };
         // In IPv6 a route stays current when the MTU of its device changes.
         route.fits = route.fits.min(ipv6::LEAST_MTU);
         // SAFETY: As above.
@@ -176,7 +181,7 @@ impl Route {
     ///
     /// `dst` must be the `dst` of a valid `struct rt6_info` when `next_hop` is [`NextHop::Ipv6`],
     /// else of a valid `struct rtable`, and the caller must own a reference, which moves here.
-    unsafe fn new(dst: *mut bindings::dst_entry, is_unicast: bool, next_hop: NextHop) -> Self {
+    unsafe fn new(dst: *mut bindings::dst_entry, may_be_direct: bool, next_hop: NextHop) -> Self {
         // SAFETY: By the safety requirement.
         let (entry, fits) = unsafe { (&*dst, bindings::lrep_dst_mtu(dst)) };
         // INVARIANT: By the safety requirement.
@@ -185,7 +190,7 @@ impl Route {
             cookie: 0,
             fits,
             // Everything else (IPsec, tunnels, loopback) goes the long way.
-            direct: is_unicast && entry.xfrm.is_null() && entry.lwtstate.is_null(),
+            direct: may_be_direct && entry.xfrm.is_null() && entry.lwtstate.is_null(),
             next_hop,
         }
     }

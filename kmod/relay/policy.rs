@@ -11,6 +11,16 @@ use super::{
 };
 use core::net::IpAddr;
 
+/// Which way packets leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Straight to the neighbour where the route lets them.
+    #[default]
+    Automatic,
+    /// By way of everything the host has for packets it forwards.
+    Full,
+}
+
 /// How packets are sent to an endpoint's party.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sending {
@@ -22,6 +32,8 @@ pub struct Sending {
     pub mark: u32,
     /// Index of the device packets leave through, or of the VRF; 0 for any.
     pub device: u32,
+    /// Which way they leave.
+    pub output: Output,
 }
 
 /// How the party's address is found out. What is `None` is left to

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use genl_proto::generated::{
     AlarmReason, Attribute, BULK_MAX, Command, DropReason, EndReason, Kind, LABEL_MAX,
-    LearningMode, OPERATIONS, Operation, REPORT_MAX, STREAMS_MAX, StreamKind, TIMEOUT_MAX_MS,
-    TIMEOUT_MIN_MS,
+    LearningMode, OPERATIONS, Operation, Output, REPORT_MAX, STREAMS_MAX, StreamKind,
+    TIMEOUT_MAX_MS, TIMEOUT_MIN_MS,
 };
 use genl_proto::{
     Alarm, AlarmedSession, Answer, BulkCreated, Config, Counters, Created, Endpoint, Learned,
@@ -67,8 +67,9 @@ prop_compose! {
         hop_limit in option::of(1..=u8::MAX),
         mark: u32,
         device in option::of(1..=i32::MAX as u32),
+        output in select(&Output::ALL[..]),
     ) -> Sending {
-        Sending { dscp, hop_limit, mark, device }
+        Sending { dscp, hop_limit, mark, device, output }
     }
 }
 

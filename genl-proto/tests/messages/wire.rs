@@ -5,8 +5,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use genl_proto::generated::{
-    alarm, bulk, config, counters, drops, endpoint, flush, learning, quality, receiving, report,
-    sending, session, stream, totals,
+    Output, alarm, bulk, config, counters, drops, endpoint, flush, learning, quality, receiving,
+    report, sending, session, stream, totals,
 };
 use genl_proto::{
     Alarm, Answer, Config, Counters, Endpoint, Learned, Learning, NewSession, Quality, Receiving,
@@ -194,6 +194,9 @@ fn sent(asked: &Sending) -> Vec<Vec<u8>> {
     }
     if let Some(device) = asked.device {
         attributes.push(uint32(sending::DEVICE, device));
+    }
+    if asked.output != Output::Automatic {
+        attributes.push(uint32(sending::OUTPUT, asked.output as u32));
     }
     attributes
 }

@@ -122,6 +122,7 @@ fn sending_to_json(sending: &Sending) -> Value {
         "hop_limit": sending.hop_limit,
         "mark": sending.mark,
         "device": sending.device,
+        "output": sending.output.name(),
     })
 }
 

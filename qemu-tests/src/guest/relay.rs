@@ -40,7 +40,7 @@ pub struct Learned {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// How they are sent, from attribute 1 on.
-    pub sending: [Option<u32>; 4],
+    pub sending: [Option<u32>; 5],
     /// Which are admitted, from attribute 1 on; payload types are apart.
     pub receiving: [Option<u32>; 6],
     /// How the party is learned, from attribute 1 on; the signalling address is apart.

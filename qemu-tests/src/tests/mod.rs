@@ -18,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod links;
 mod neighbours;
+mod output;
 mod path;
 mod policy;
 mod quality;
@@ -93,6 +94,9 @@ pub const TESTS: &[&[Test]] = &[
     links::ON_PATHS,
     links::TESTS,
     rtcp::ON_ALL_PATHS,
+    output::ON_ALL_PATHS,
+    output::ON_PATHS,
+    output::TESTS,
     versions::TESTS,
     versions::ON_PATHS,
     policy::ON_PATHS,

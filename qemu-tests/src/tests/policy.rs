@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use genl_proto::generated::{DropReason, StreamKind, receiving, sending};
+use genl_proto::generated::{DropReason, Output, StreamKind, receiving, sending};
 
 use super::fixture::{Call, expect, session_on};
 use super::path::Path;
@@ -187,7 +187,8 @@ fn what_was_asked_is_told(lab: &Lab) -> Result<()> {
         .sending(sending::DSCP, 63)
         .sending(sending::HOP_LIMIT, 255)
         .sending(sending::MARK, u32::MAX)
-        .sending(sending::DEVICE, 1);
+        .sending(sending::DEVICE, 1)
+        .sending(sending::OUTPUT, Output::Full as u32);
     let wanted = session(path, caller, callee);
     let call = Call::with(lab, path, &wanted)?;
     ensure!(
