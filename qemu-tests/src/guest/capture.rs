@@ -112,6 +112,11 @@ impl Capture {
         self.shared.lock().clone()
     }
 
+    /// Forgets everything captured so far.
+    pub fn forget(&self) {
+        self.shared.lock().clear();
+    }
+
     /// The UDP datagrams captured so far, whole ones only, in their order.
     pub fn datagrams(&self) -> Vec<Datagram> {
         self.shared

@@ -48,7 +48,7 @@ fn seed() -> Result<u64> {
 }
 
 /// Runs something random, and names the seed when it fails.
-fn with_seed(lab: &Lab, act: impl FnOnce(u64) -> Result<()>) -> Result<()> {
+pub fn with_seed(lab: &Lab, act: impl FnOnce(u64) -> Result<()>) -> Result<()> {
     let seed = seed()?;
     lab.step(format!("seed {seed}"));
     act(seed).with_context(|| format!("LREP_SEED={seed}"))

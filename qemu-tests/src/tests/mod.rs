@@ -8,6 +8,7 @@ mod control;
 mod crowd;
 mod daemon;
 mod datapath;
+mod exact;
 mod expiry;
 mod faults;
 mod fixture;
@@ -89,6 +90,7 @@ pub const TESTS: &[&[Test]] = &[
     forwarding::TESTS,
     datapath::ON_ALL_PATHS,
     datapath::ON_SOME_PATHS,
+    exact::ON_ALL_PATHS,
     neighbours::ON_PATHS,
     links::ON_ALL_PATHS,
     links::ON_PATHS,
