@@ -528,7 +528,14 @@ fn forward<V: Relayed>(
     mut packet: Packet<'_, V>,
 ) -> Verdict {
     let rcu = packet.rcu();
-    let segments = u64::from(packet.segments_to_rewrite());
+    let mut segments = 1;
+    if packet.is_aggregate() {
+        segments = u64::from(packet.segments());
+        if let Err(reason) = unify(flow, &mut packet) {
+            leg.counters().drops().count(reason, segments);
+            return packet.drop();
+        }
+    }
     let refuse = |reason| leg.counters().drops().count(reason, segments);
 
     let length = match arriving.payload_length() {
@@ -637,6 +644,30 @@ fn forward<V: Relayed>(
     leg.counters().count(segments, length);
     let priority = V::priority(leaving.traffic_class);
     packet.transmit(exit, sending.mark, priority)
+}
+
+/// Makes one of the packets that were aggregated, or says why one after the first is not admitted:
+/// they are relayed together or not at all.
+#[cold]
+#[inline(never)]
+fn unify<V: Relayed>(flow: &Flow, packet: &mut Packet<'_, V>) -> Result<(), DropReason> {
+    let headers = size_of::<V::Headers>();
+    for number in 1..packet.segments() {
+        let length = packet.segment_len(headers as u32, number);
+        let length = u16::try_from(length).unwrap_or(u16::MAX);
+        let class = match packet.segment(headers, number) {
+            Some(start) => payload::classify(start, length),
+            None => payload::Class::Other,
+        };
+        admission::admit(flow.carries, class)?;
+        if let (Some(gate), payload::Class::Rtp) = (&flow.gate, class) {
+            if let Some(header) = packet.segment(headers, number) {
+                gate.admit(&rtp::parse(&header))?;
+            }
+        }
+    }
+    packet.unify();
+    Ok(())
 }
 
 /// Whether a packet, or one of those it stands for, does not fit and must not be fragmented.

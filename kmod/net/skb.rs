@@ -248,24 +248,20 @@ impl<'r, V: Version> Packet<'r, V> {
         }
     }
 
-    /// The same, for a packet whose headers are about to be changed: those it stands for all get
-    /// them.
+    /// Whether this one stands for several packets of the wire.
     #[inline(always)]
-    pub(crate) fn segments_to_rewrite(&mut self) -> u16 {
-        if self.shared_info().gso_size == 0 {
-            1
-        } else {
-            self.unify()
-        }
+    pub(crate) fn is_aggregate(&self) -> bool {
+        self.shared_info().gso_size != 0
     }
 
+    /// Makes the packets that this one stands for all get its headers, when those are changed.
+    ///
     /// Packets in a list (`NETIF_F_GRO_FRAGLIST`) have kept headers of their own, of which only
     /// addresses and ports are brought up to date when they part again. A list that is said to have
     /// been tampered with is put together first (`__udp_gso_segment()` of
     /// `net/ipv4/udp_offload.c`), as every other aggregate is.
     #[cold]
-    #[inline(never)]
-    fn unify(&mut self) -> u16 {
+    pub(crate) fn unify(&mut self) {
         let is_list = self.shared_info().gso_type & bindings::LREP_SKB_GSO_FRAGLIST != 0;
         // What describes the segments is shared with clones, as the bytes are. A packet that cannot
         // be copied now will not be rewritten either.
@@ -280,7 +276,15 @@ impl<'r, V: Version> Packet<'r, V> {
             };
             shared.gso_type |= bindings::LREP_SKB_GSO_DODGY;
         }
-        self.segments()
+    }
+
+    /// Bytes behind the headers (of so many bytes) of the packet with this number, from 0, among
+    /// those this one stands for.
+    pub(crate) fn segment_len(&self, headers: u32, number: u16) -> u32 {
+        let size = u32::from(self.shared_info().gso_size);
+        let rest = self.len().saturating_sub(headers);
+        rest.saturating_sub(size.saturating_mul(number.into()))
+            .min(size)
     }
 
     /// Bytes of the longest packet of the wire this one stands for, from the IP header on, which with

@@ -5,7 +5,7 @@
 use std::net::UdpSocket;
 
 use anyhow::{Context, Result, ensure};
-use genl_proto::generated::{quality, sending};
+use genl_proto::generated::{DropReason, quality, receiving, sending};
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 
@@ -20,7 +20,7 @@ use crate::guest::raw::{RawSocket, hardware_address};
 use crate::guest::relay::{Asked, Session};
 use crate::guest::rtp::{SIZE, rtp};
 use crate::guest::topology::{Family, udp};
-use crate::guest::wait::LIMIT;
+use crate::guest::wait::{LIMIT, until};
 
 pub const ON_ALL_PATHS: &[Test] = tests_on_all_paths![
     media_passes_between_vlans,
@@ -36,6 +36,7 @@ pub const TESTS: &[Test] = tests![media_passes_into_and_out_of_vlans_whoever_han
 
 pub const ON_PATHS: &[Test] = tests_on_paths![
     a_jumbo_frame_too_big_for_the_path_is_fragmented_when_it_may_be: IPV4 IPV4_TO_IPV6,
+    nothing_slips_through_among_aggregated_packets: IPV4 IPV6,
 ];
 
 /// Expedited forwarding, from a sender that understands ECN.
@@ -277,6 +278,40 @@ fn aggregated_packets_are_relayed_and_measured_one_by_one(lab: &Lab, path: Path)
             let found = from_a.quality.get(&what);
             ensure!(found == Some(&wanted), "{what}: {from_a:?}");
         }
+    }
+    Ok(())
+}
+
+fn nothing_slips_through_among_aggregated_packets(lab: &Lab, path: Path) -> Result<()> {
+    for how in AGGREGATION {
+        lab.step(how);
+        let mut pinned = session_on(path);
+        pinned.streams[0].a.asked = Asked::default().receiving(receiving::SSRC, 1);
+        let call = Call::with(lab, path, &pinned)?;
+        aggregate(&call, how)?;
+        // What is no RTP, and another source. Neither is the first.
+        let bad = [vec![0x40; SIZE], rtp(2, 7, SIZE)];
+        for bad in &bad {
+            let parts = [rtp(1, 0, SIZE), bad.clone(), rtp(1, 1, SIZE)];
+            send_parts(&call.caller.rtp, path, &parts)?;
+        }
+        let from_a = until("all packets counted", LIMIT, || {
+            let from_a = call.counters()?.remove(0);
+            let dropped: u64 = from_a.drops.iter().map(|(_, packets)| packets).sum();
+            Ok((from_a.packets + dropped == 6).then_some(from_a))
+        })?;
+        let last = rtp(1, 2, SIZE);
+        send_parts(&call.caller.rtp, path, &[last.clone()])?;
+        let seen = |one: &Datagram| one.payload == last;
+        call.net.at_callee.wait_for(1, LIMIT, seen)?;
+        for reason in [DropReason::Malformed, DropReason::ForeignSsrc] {
+            ensure!(from_a.dropped(reason) > 0, "{from_a:?}");
+        }
+        let seen = call.net.at_callee.datagrams();
+        ensure!(
+            seen.iter().all(|one| !bad.contains(&one.payload)),
+            "something passed: {seen:?}"
+        );
     }
     Ok(())
 }
