@@ -72,6 +72,7 @@ pub fn goals(figures: &[Figure]) -> Vec<Goal> {
             0.73,
         ),
         ratio("lreproxy / nft DNAT and SNAT", Lreproxy, NftNat, 0.35),
+        ratio("lreproxy / recvmmsg, sendmmsg", Lreproxy, Userspace, 0.20),
         ratio(
             "lreproxy / rtpengine, kernel",
             Lreproxy,

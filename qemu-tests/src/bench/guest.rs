@@ -16,7 +16,6 @@ use super::headroom::Headroom;
 use super::idle::Idle;
 use super::network::Network;
 use super::paths;
-use super::rtpengine::Rtpengine;
 use super::wire::Sender;
 use super::{BATCH, Point, SYMBOLS, Samples, Window};
 use crate::guest::capture::Frame;
@@ -71,7 +70,7 @@ pub fn profile(point: Point, mut pause: impl FnMut(Option<Window>) -> Result<()>
 /// One point, ready to be counted at.
 struct SetUp {
     // Ends before the network it runs in.
-    rtpengine: Option<Rtpengine>,
+    process: Option<paths::Process>,
     // Goes before the device it is for.
     _headroom: Option<Headroom>,
     network: Network,
@@ -85,8 +84,7 @@ impl SetUp {
     /// Builds the network, lets the first packets of all flows through and checks what arrives.
     fn new(point: Point) -> Result<Self> {
         let network = Network::new()?;
-        let paths::SetUp { flows, rtpengine } =
-            point.path.set_up(&network.relay, point.sessions)?;
+        let paths::SetUp { flows, process } = point.path.set_up(&network.relay, point.sessions)?;
         sleep(QUIET);
         let headroom = point
             .path
@@ -102,15 +100,17 @@ impl SetUp {
         };
         let mut set_up = Self {
             // Each batch is waited for where a process may relay it.
-            idle: rtpengine.as_ref().map(|_| Idle::start()).transpose()?,
-            rtpengine,
+            idle: process.as_ref().map(|_| Idle::start()).transpose()?,
+            process,
             _headroom: headroom,
             network,
             sender,
             traffic,
         };
         set_up.warm_up()?;
-        if let (Some(rtpengine), false) = (&set_up.rtpengine, point.path.is_process()) {
+        if let (Some(paths::Process::Rtpengine(rtpengine)), false) =
+            (&set_up.process, point.path.is_process())
+        {
             // What still arrives was relayed by the kernel module.
             rtpengine.stop()?;
             set_up.idle = None;

@@ -31,6 +31,7 @@ pub mod profile;
 pub mod rtpengine;
 pub mod setup;
 pub mod table;
+pub mod userspace;
 pub mod wire;
 
 use serde::{Deserialize, Serialize};

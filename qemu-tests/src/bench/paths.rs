@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::flows::{Ends, Flow, port, ports};
 use super::network::{CALLEE, CALLER, EAST, Host, WEST};
 use super::rtpengine::Rtpengine;
+use super::userspace::Userspace;
 use crate::guest::netns::Namespace;
 use crate::guest::relay::{Asked, Endpoint, Relay, Session, Stream};
 use crate::guest::topology::Family;
 use crate::guest::{module, shell};
 
-/// Most calls rtpengine is measured with.
-const RTPENGINE_MOST: usize = 1_000;
+/// Most calls a relay in a process is measured with.
+const PROCESS_MOST: usize = 1_000;
 
 /// A way through the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,8 @@ pub enum Path {
     NftNat,
     /// The same for the first packets of a flow; the others take nftables' flow table.
     NftFlowtable,
+    /// The least a process can be relays them.
+    Userspace,
     /// rtpengine's kernel module relays them.
     RtpengineKernel,
     /// rtpengine's daemon does.
@@ -57,7 +60,7 @@ pub enum Path {
 
 impl Path {
     /// All of them, in the order in which they are counted.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::IpForward,
         Self::Lreproxy,
         Self::LreproxyCounters,
@@ -71,6 +74,7 @@ impl Path {
         Self::Conntrack,
         Self::NftNat,
         Self::NftFlowtable,
+        Self::Userspace,
         Self::RtpengineKernel,
         Self::RtpengineUserspace,
     ];
@@ -100,6 +104,7 @@ impl Path {
             Self::Conntrack => "ip_forward, conntrack",
             Self::NftNat => "nft DNAT and SNAT",
             Self::NftFlowtable => "nft NAT, flowtable",
+            Self::Userspace => "recvmmsg, sendmmsg",
             Self::RtpengineKernel => "rtpengine, kernel",
             Self::RtpengineUserspace => "rtpengine, userspace",
         }
@@ -117,13 +122,13 @@ impl Path {
 
     /// Whether a process relays the packets, some time after they were sent.
     pub fn is_process(self) -> bool {
-        self == Self::RtpengineUserspace
+        matches!(self, Self::Userspace | Self::RtpengineUserspace)
     }
 
     /// Whether so many sessions are counted: rtpengine takes more time than all others to set ten
-    /// thousand up.
+    /// thousand up, and each batch of a process is waited for.
     pub fn takes(self, sessions: usize) -> bool {
-        !self.is_rtpengine() || sessions <= RTPENGINE_MOST
+        !(self.is_process() || self.is_rtpengine()) || sessions <= PROCESS_MOST
     }
 
     /// The versions of IP packets arrive and leave with.
@@ -150,9 +155,9 @@ impl Path {
     }
 
     /// Whether packets leave with the IP header they arrived with, but for addresses and one hop;
-    /// rtpengine makes a new one.
+    /// sockets and rtpengine make a new one.
     pub fn keeps_ip_header(self) -> bool {
-        !self.is_rtpengine()
+        !(self.is_process() || self.is_rtpengine())
     }
 
     /// Whether routers may not fragment what leaves, by its IPv4 header. Nothing that enters says
@@ -211,7 +216,15 @@ impl Path {
             let rtpengine = Rtpengine::start(namespace, self == Self::RtpengineKernel)?;
             return Ok(SetUp {
                 flows: rtpengine.calls(flows)?,
-                rtpengine: Some(rtpengine),
+                process: Some(Process::Rtpengine(rtpengine)),
+            });
+        }
+        if self == Self::Userspace {
+            let flows = self.flows(flows)?;
+            let userspace = Userspace::start(namespace, &flows)?;
+            return Ok(SetUp {
+                flows,
+                process: Some(Process::Userspace(userspace)),
             });
         }
         let rules = match self {
@@ -226,13 +239,20 @@ impl Path {
         }
         if self.is_ours() {
             // What gets through was relayed.
-            return self.flows(flows);
+            return self.without_process(flows);
         }
         self.families().0.set_forwarding(namespace, true)?;
-        self.flows(flows)
+        self.without_process(flows)
     }
 
-    fn flows(self, flows: usize) -> Result<SetUp> {
+    fn without_process(self, flows: usize) -> Result<SetUp> {
+        Ok(SetUp {
+            flows: self.flows(flows)?,
+            process: None,
+        })
+    }
+
+    fn flows(self, flows: usize) -> Result<Vec<Flow>> {
         let (arriving, leaving) = self.families();
         let (receiver, sender) = if self.translates() {
             (WEST, EAST)
@@ -245,10 +265,7 @@ impl Path {
                 leaving: ends(leaving, sender, CALLEE, number)?,
             })
         };
-        Ok(SetUp {
-            flows: (0..flows).map(flow).collect::<Result<_>>()?,
-            rtpengine: None,
-        })
+        (0..flows).map(flow).collect()
     }
 
     fn set_sessions_up(self, namespace: &Namespace, flows: usize) -> Result<()> {
@@ -292,7 +309,15 @@ pub struct SetUp {
     /// What gets through.
     pub flows: Vec<Flow>,
     /// Who lets it through, if that is a process.
-    pub rtpengine: Option<Rtpengine>,
+    pub process: Option<Process>,
+}
+
+/// A process that relays, or has set up who does. Dropping it ends it.
+pub enum Process {
+    /// rtpengine's daemon.
+    Rtpengine(Rtpengine),
+    /// A thread of ours.
+    Userspace(#[expect(dead_code, reason = "it is only held")] Userspace),
 }
 
 /// Both ports of a flow are the same.
