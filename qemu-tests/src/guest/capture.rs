@@ -27,7 +27,7 @@ use super::packet::{Checksum, Datagram};
 /// One frame, as it was seen.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// When it was read.
+    /// When it arrived.
     pub at: SystemTime,
     /// The whole frame, from its Ethernet header on.
     pub bytes: Vec<u8>,
@@ -250,6 +250,7 @@ fn packet_socket(protocol: Option<SockProtocol>) -> Result<OwnedFd> {
         .context("cannot make a packet socket")?;
     setsockopt(&socket, sockopt::RcvBufForce, &(32 << 20)).context("cannot enlarge a buffer")?;
     set_packet_option(&socket, libc::PACKET_AUXDATA)?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true).context("cannot ask for times")?;
     Ok(socket)
 }
 
@@ -311,10 +312,11 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Option<Frame> {
     // SAFETY: `header` points to buffers that live across the call, with their true sizes.
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, 0) };
     let length = usize::try_from(length).ok()?;
-    let data = auxiliary(&header);
+    let about = about(&header);
+    let data = about.auxiliary;
     let has = |data: &libc::tpacket_auxdata, flag| data.tp_status & flag != 0;
     Some(Frame {
-        at: SystemTime::now(),
+        at: about.at.unwrap_or_else(SystemTime::now),
         bytes: buffer.get(..length)?.to_vec(),
         partial: data.is_some_and(|data| has(&data, libc::TP_STATUS_CSUMNOTREADY)),
         vlan: data
@@ -323,19 +325,40 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Option<Frame> {
     })
 }
 
-/// The PACKET_AUXDATA control message.
-fn auxiliary(header: &libc::msghdr) -> Option<libc::tpacket_auxdata> {
+/// What the kernel says about a frame.
+#[derive(Default)]
+struct About {
+    /// Its PACKET_AUXDATA.
+    auxiliary: Option<libc::tpacket_auxdata>,
+    /// When it arrived (SO_TIMESTAMPNS).
+    at: Option<SystemTime>,
+}
+
+fn about(header: &libc::msghdr) -> About {
+    let mut about = About::default();
     // SAFETY: `header` was filled in by recvmsg(2), and its control buffer is alive and aligned.
-    let message = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() }?;
-    if message.cmsg_level != libc::SOL_PACKET || message.cmsg_type != libc::PACKET_AUXDATA {
-        return None;
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() };
+    while let Some(message) = next {
+        // SAFETY: It is the data of this message.
+        let data = unsafe { libc::CMSG_DATA(message) };
+        match (message.cmsg_level, message.cmsg_type) {
+            (libc::SOL_PACKET, libc::PACKET_AUXDATA) => {
+                // SAFETY: A message of this type holds a tpacket_auxdata.
+                let data = unsafe { data.cast::<libc::tpacket_auxdata>().read_unaligned() };
+                about.auxiliary = Some(data);
+            }
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                // SAFETY: A message of this type holds a timespec.
+                let time = unsafe { data.cast::<libc::timespec>().read_unaligned() };
+                let since = Duration::new(time.tv_sec as u64, time.tv_nsec as u32);
+                about.at = Some(SystemTime::UNIX_EPOCH + since);
+            }
+            _ => {}
+        }
+        // SAFETY: As for the first one.
+        next = unsafe { libc::CMSG_NXTHDR(header, message).as_ref() };
     }
-    // SAFETY: a message of this type holds a tpacket_auxdata.
-    Some(unsafe {
-        libc::CMSG_DATA(message)
-            .cast::<libc::tpacket_auxdata>()
-            .read_unaligned()
-    })
+    about
 }
 
 /// The ways a UDP checksum was found to be wrong, in words.

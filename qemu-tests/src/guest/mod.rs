@@ -21,6 +21,7 @@ pub mod relay;
 pub mod rtp;
 pub mod shell;
 pub mod sip;
+pub mod stalls;
 pub mod topology;
 pub mod wait;
 

@@ -7,8 +7,7 @@
 //! remains is that the host may stop a virtual processor for a while, which the guest's clock
 //! shows as a leap; [`Stalls`] measures the longest one and the tests allow for it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,7 @@ use super::path::Path;
 use super::{Test, tests};
 use crate::guest::lab::Lab;
 use crate::guest::relay::{Events, Session};
+use crate::guest::stalls::Stalls;
 use crate::guest::topology::{EAST, WEST};
 
 pub const TESTS: &[Test] = tests![
@@ -36,40 +36,6 @@ pub const TESTS: &[Test] = tests![
 
 /// How late a session may end: one second is promised.
 const LATE_MS: u64 = 1000;
-
-/// The longest time this machine did nothing.
-struct Stalls {
-    longest_ms: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Stalls {
-    fn watch() -> Self {
-        let longest_ms = Arc::new(AtomicU64::new(0));
-        let stop = Arc::new(AtomicBool::new(false));
-        let (longest, stopped) = (Arc::clone(&longest_ms), Arc::clone(&stop));
-        thread::spawn(move || {
-            let nap = Duration::from_millis(10);
-            while !stopped.load(Ordering::Relaxed) {
-                let began = Instant::now();
-                thread::sleep(nap);
-                let stall = began.elapsed().saturating_sub(nap).as_millis() as u64;
-                longest.fetch_max(stall, Ordering::Relaxed);
-            }
-        });
-        Self { longest_ms, stop }
-    }
-
-    fn longest_ms(&self) -> u64 {
-        self.longest_ms.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Stalls {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
 
 fn short() -> Session {
     Session {

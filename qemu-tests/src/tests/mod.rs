@@ -14,6 +14,7 @@ mod faults;
 mod fixture;
 mod forwarding;
 mod fuzz;
+mod impaired;
 mod learning;
 mod lifecycle;
 mod limits;
@@ -107,6 +108,7 @@ pub const TESTS: &[&[Test]] = &[
     learning::TESTS,
     quality::ON_PATHS,
     quality::TESTS,
+    impaired::ON_PATHS,
     reports::ON_ALL_PATHS,
     reports::TESTS,
     alarms::ON_PATHS,

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Streams that a bad network has impaired are measured as RFC 3550 says: what arrived at the relay
+//! is captured, and the reference implementation of the pure code's tests is asked about it.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use genl_proto::generated::quality;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+use super::fixture::Call;
+use super::path::Path;
+use super::{Test, tests_on_paths};
+use crate::guest::capture::Capture;
+use crate::guest::lab::Lab;
+use crate::guest::packet::Datagram;
+use crate::guest::relay::Counters;
+use crate::guest::rtp::{Party, SIZE, rtp};
+use crate::guest::stalls::Stalls;
+use crate::guest::wait::{LIMIT, until};
+use relay::rtp::{HEADER, parse};
+
+#[path = "../../../kmod/relay/tests/relay/quality/reference.rs"]
+mod reference;
+
+pub const ON_PATHS: &[Test] = tests_on_paths![
+    an_impaired_stream_is_measured_as_the_rfc_says: IPV4 IPV6,
+];
+
+/// What tc-netem(8) does to the caller's packets.
+const NETWORKS: [&str; 4] = [
+    "loss 10%",
+    "duplicate 10%",
+    "delay 20ms reorder 30% 50%",
+    "delay 10ms 4ms loss 3% duplicate 3% reorder 5%",
+];
+
+/// Packets sent through each.
+const COUNT: u16 = 400;
+
+/// Time between two of them.
+const PACE: Duration = Duration::from_millis(2);
+
+/// The same in units of the timestamps, of which there are 8,000 a second.
+const UNITS: u32 = 16;
+
+fn an_impaired_stream_is_measured_as_the_rfc_says(lab: &Lab, path: Path) -> Result<()> {
+    for network in NETWORKS {
+        lab.step(network);
+        let call = Call::new(lab, path)?;
+        let at_relay = lab.capture(&call.net.relay, "west")?;
+        let stalls = Stalls::watch();
+        let netem = |arguments: &str| {
+            let arguments: Vec<_> = arguments.split(' ').collect();
+            call.net.caller.run("tc", &arguments)
+        };
+        // The first one comes first: RFC 3550 counts from there.
+        send(&call.caller, path.west, 0..1)?;
+        netem(&format!(
+            "qdisc add dev wire root netem limit 5000 {network}"
+        ))?;
+        send(&call.caller, path.west, 1..COUNT)?;
+        until("the end of the delays", LIMIT, || {
+            let told = netem("-s qdisc show dev wire")?;
+            Ok(told.contains("backlog 0b 0p").then_some(()))
+        })?;
+        // All that got through are on both sides of the capture now, or will be at once.
+        let counters = until("all packets captured and counted", LIMIT, || {
+            let counters = call.counters()?[0].clone();
+            let captured = captured(&at_relay, path).count() as u64;
+            Ok((captured == counters.packets).then_some(counters))
+        })?;
+        compare(&at_relay, path, &counters, stalls.longest_ms())?;
+    }
+    Ok(())
+}
+
+/// Sends packets on one processor, which handles them up to the relay's device: on two, the capture
+/// could see them in another order than the module.
+fn send(caller: &Party, to: SocketAddr, numbers: Range<u16>) -> Result<()> {
+    let one_after_another = || {
+        let mut first = CpuSet::new();
+        first.set(0)?;
+        sched_setaffinity(Pid::from_raw(0), &first)?;
+        for number in numbers {
+            let mut packet = rtp(caller.source, number, SIZE);
+            let timestamp = u32::from(number) * UNITS;
+            packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
+            caller.rtp.send_to(&packet, to)?;
+            thread::sleep(PACE);
+        }
+        Ok(())
+    };
+    thread::scope(|scope| scope.spawn(one_after_another).join())
+        .map_err(|_| anyhow!("the sender has panicked"))?
+}
+
+fn captured(at_relay: &Capture, path: Path) -> impl Iterator<Item = (Duration, Datagram)> {
+    at_relay.frames().into_iter().filter_map(move |frame| {
+        let datagram = Datagram::parse(&frame)?;
+        let at = frame.at.duration_since(UNIX_EPOCH).ok()?;
+        (datagram.to == path.west).then_some((at, datagram))
+    })
+}
+
+fn compare(at_relay: &Capture, path: Path, found: &Counters, stall_ms: u64) -> Result<()> {
+    let mut receiver = reference::Receiver::default();
+    for (at, datagram) in captured(at_relay, path) {
+        let header = datagram
+            .payload
+            .first_chunk::<HEADER>()
+            .context("a packet that is no RTP")?;
+        receiver.receive(&parse(header), 8000, at.as_nanos() as u64);
+    }
+    let get = |id| {
+        let value = found.quality.get(&id).copied();
+        value.with_context(|| format!("no attribute {id} in {found:?}"))
+    };
+    let (lost, duplicates) = (get(quality::LOST)?, get(quality::DUPLICATES)?);
+    let counted = reference::Counted {
+        lost: lost as i64 - duplicates as i64,
+        duplicates,
+        reordered: get(quality::REORDERED)?,
+        jumps: get(quality::JUMPS)?,
+        restarts: get(quality::RESTARTS)?,
+        ssrc_changes: get(quality::SSRC_CHANGES)?,
+    };
+    ensure!(
+        counted == receiver.counted(),
+        "counted {counted:?}, which is {:?}",
+        receiver.counted()
+    );
+    ensure!(
+        receiver.ssrc().map(u64::from) == found.quality.get(&quality::SSRC).copied(),
+        "{found:?}"
+    );
+    ensure!(
+        receiver.highest().map(u64::from) == found.quality.get(&quality::HIGHEST_SEQUENCE).copied(),
+        "{found:?}"
+    );
+    // The capture has read the clock a moment before the module did. Where the host has stopped the
+    // machine in between, one packet came that much later, of which jitter has a sixteenth.
+    let allowed = 1.0 + (stall_ms * 8) as f64 / 16.0;
+    let jitter = get(quality::JITTER)? as f64;
+    ensure!(
+        (jitter - receiver.jitter()).abs() <= allowed,
+        "jitter {jitter}, which is {}: more than {allowed} apart",
+        receiver.jitter()
+    );
+    Ok(())
+}
