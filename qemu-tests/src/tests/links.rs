@@ -301,7 +301,7 @@ fn nothing_slips_through_among_aggregated_packets(lab: &Lab, path: Path) -> Resu
             Ok((from_a.packets + dropped == 6).then_some(from_a))
         })?;
         let last = rtp(1, 2, SIZE);
-        send_parts(&call.caller.rtp, path, &[last.clone()])?;
+        send_parts(&call.caller.rtp, path, std::slice::from_ref(&last))?;
         let seen = |one: &Datagram| one.payload == last;
         call.net.at_callee.wait_for(1, LIMIT, seen)?;
         for reason in [DropReason::Malformed, DropReason::ForeignSsrc] {
