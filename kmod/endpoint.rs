@@ -274,8 +274,8 @@ pub(crate) struct Forward {
 
 impl Forward {
     /// The way of packets that arrive at `local` from `remote`, out of `from` to `to`. Its route,
-    /// unless it is given, is looked up now if there is one, else when the first packet wants it. Both addresses of a
-    /// pair are of one family.
+    /// unless it is given, is looked up now if there is one, else when the first packet wants it.
+    /// Both addresses of a pair are of one family.
     pub(crate) fn new(
         net: Net,
         (remote, local): (SocketAddr, SocketAddr),

@@ -98,8 +98,8 @@ pub fn unicast(address: IpAddr) -> Result<(), Invalid> {
 }
 
 /// Whether packets may be relayed between the remotes of two endpoints. `is_elsewhere` tells what
-/// this host and its relay know of the remote of an endpoint, which is returned for both. That the endpoints' local addresses
-/// are configured and their local ports are free is not known here.
+/// this host and its relay know of the remote of an endpoint, which is returned for both. That the
+/// endpoints' local addresses are configured and their local ports are free is not known here.
 ///
 /// # Errors
 ///

@@ -2,12 +2,16 @@
 
 //! What devices do to packets on their way in and out: VLANs, large frames, aggregation, queues.
 
-use std::net::UdpSocket;
+use std::io::IoSlice;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use genl_proto::generated::{DropReason, quality, receiving, sending};
 use nix::libc;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt};
+use nix::time::{ClockId, clock_gettime};
 
 use super::fixture::{Call, expect, expect_frames, session_on};
 use super::path::Path;
@@ -19,7 +23,7 @@ use crate::guest::packet::{Build, Datagram, IcmpError, IcmpKind};
 use crate::guest::raw::{RawSocket, hardware_address};
 use crate::guest::relay::{Asked, Session};
 use crate::guest::rtp::{SIZE, rtp};
-use crate::guest::topology::{Family, udp};
+use crate::guest::topology::Family;
 use crate::guest::wait::{LIMIT, until};
 
 pub const ON_ALL_PATHS: &[Test] = tests_on_all_paths![
@@ -28,7 +32,7 @@ pub const ON_ALL_PATHS: &[Test] = tests_on_all_paths![
     a_jumbo_frame_too_big_for_the_path_is_answered,
     aggregated_packets_are_relayed_and_measured_one_by_one,
     an_aggregated_packet_too_big_for_the_path_is_answered,
-    a_packet_with_an_arrival_time_passes_a_fair_queue,
+    a_fair_queue_delays_and_drops_no_media,
     mark_and_priority_are_as_specified,
 ];
 
@@ -333,29 +337,44 @@ fn an_aggregated_packet_too_big_for_the_path_is_answered(lab: &Lab, path: Path) 
     Ok(())
 }
 
-/// Makes the kernel note when packets arrive, as long as the socket lives (socket(7)).
-fn note_arrival(namespace: &Namespace) -> Result<UdpSocket> {
-    let socket = udp(namespace, (Family::Ipv4.address(1, 1), 9).into())?;
-    setsockopt(&socket, sockopt::ReceiveTimestampns, &true).context("cannot note arrival")?;
-    Ok(socket)
+/// Sends a packet that says it is to leave in a minute (SO_TXTIME of linux/net_tstamp.h), which a
+/// device without a queue does not mind; it keeps the time on its way to the relay.
+fn send_for_later(socket: &UdpSocket, to: SocketAddr, packet: &[u8]) -> Result<()> {
+    let clock = libc::sock_txtime {
+        clockid: libc::CLOCK_MONOTONIC,
+        flags: 0,
+    };
+    setsockopt(socket, sockopt::TxTime, &clock).context("cannot send for later")?;
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
+    let at = (Duration::from(now) + Duration::from_secs(60)).as_nanos() as u64;
+    let control = [ControlMessage::TxTime(&at)];
+    let parts = [IoSlice::new(packet)];
+    let to = SockaddrStorage::from(to);
+    let flags = MsgFlags::empty();
+    sendmsg(socket.as_raw_fd(), &parts, &control, flags, Some(&to)).context("cannot send")?;
+    Ok(())
 }
 
-fn a_packet_with_an_arrival_time_passes_a_fair_queue(lab: &Lab, path: Path) -> Result<()> {
+fn a_fair_queue_delays_and_drops_no_media(lab: &Lab, path: Path) -> Result<()> {
     let call = Call::new(lab, path)?;
     let relay = &call.net.relay;
     // It takes the time in a packet for when that is to leave, and drops what is too far off.
     relay.run("tc", &["qdisc", "replace", "dev", "east", "root", "fq"])?;
-    let _arrival = note_arrival(relay)?;
-    let sender = call.callers_device()?;
-    let mut wanted = Vec::new();
+    let mut sent = Vec::new();
     for number in 0..50 {
-        let mut packet = packet(path, number, SIZE);
         // Every value of ECN.
-        packet.tos = 0xb8 | (number & 3) as u8;
-        sender.send(&sender.frame(&packet)?)?;
-        wanted.push(path.relayed(&packet));
+        let class = 0xb8 | i32::from(number & 3);
+        match path.west_family() {
+            Family::Ipv4 => setsockopt(&call.caller.rtp, sockopt::Ipv4Tos, &class)?,
+            Family::Ipv6 => setsockopt(&call.caller.rtp, sockopt::Ipv6TClass, &class)?,
+        }
+        let packet = rtp(call.caller.source, number, SIZE);
+        send_for_later(&call.caller.rtp, path.west, &packet)?;
+        sent.push(packet);
     }
-    expect_frames(&call.net.at_callee, link(&call)?, &wanted)?;
+    let seen = expect(&call.net.at_callee, path.east, path.callee, &sent)?;
+    let classes = (0..50).map(|number| 0xb8 | (number & 3) as u8);
+    ensure!(seen.iter().map(|one| one.tos).eq(classes), "{seen:?}");
     let queue = relay.run("tc", &["-s", "qdisc", "show", "dev", "east"])?;
     ensure!(
         queue.contains("qdisc fq") && queue.contains("(dropped 0,"),
