@@ -629,6 +629,12 @@ impl Relay {
     }
 }
 
+/// An address and a port, as two attributes tell them.
+fn socket(ip: &[u8], port: &[u8]) -> Result<SocketAddr> {
+    let port = port.try_into().context("a strange port")?;
+    Ok((address(ip)?, u16::from_be_bytes(port)).into())
+}
+
 /// An alarm as the kernel tells it.
 #[derive(Clone, Debug)]
 pub struct Alarm {
@@ -648,10 +654,6 @@ impl Alarm {
     fn parse(attributes: &[u8]) -> Result<Self> {
         let found: BTreeMap<u16, &[u8]> = parse(attributes)?.into_iter().collect();
         let get = |id| found.get(&id).copied().context("half an alarm");
-        let socket = |ip, port| -> Result<SocketAddr> {
-            let port = get(port)?.try_into().context("a strange port")?;
-            Ok((address(get(ip)?)?, u16::from_be_bytes(port)).into())
-        };
         let session = match found.get(&alarm::SESSION) {
             Some(id) => Some((
                 netlink::uint(id)?,
@@ -664,8 +666,8 @@ impl Alarm {
         Ok(Self {
             reason: AlarmReason::from_u32(reason).context("an unknown reason")?,
             session,
-            local: socket(alarm::LOCAL_ADDRESS, alarm::LOCAL_PORT)?,
-            source: socket(alarm::SOURCE_ADDRESS, alarm::SOURCE_PORT)?,
+            local: socket(get(alarm::LOCAL_ADDRESS)?, get(alarm::LOCAL_PORT)?)?,
+            source: socket(get(alarm::SOURCE_ADDRESS)?, get(alarm::SOURCE_PORT)?)?,
             packets: netlink::uint(get(alarm::PACKETS)?)?,
         })
     }
@@ -707,14 +709,10 @@ impl Reports {
         );
         let found: BTreeMap<u16, &[u8]> = parse(&attributes)?.into_iter().collect();
         let get = |id| found.get(&id).copied().context("half a report");
-        let socket = |ip, port| -> Result<SocketAddr> {
-            let port = get(port)?.try_into().context("a strange port")?;
-            Ok((address(get(ip)?)?, u16::from_be_bytes(port)).into())
-        };
         Ok(Report {
             session: netlink::uint(get(report::SESSION)?)?,
-            local: socket(report::LOCAL_ADDRESS, report::LOCAL_PORT)?,
-            source: socket(report::SOURCE_ADDRESS, report::SOURCE_PORT)?,
+            local: socket(get(report::LOCAL_ADDRESS)?, get(report::LOCAL_PORT)?)?,
+            source: socket(get(report::SOURCE_ADDRESS)?, get(report::SOURCE_PORT)?)?,
             arrived_ns: netlink::uint(get(report::ARRIVED_NS)?)?,
             packet: get(report::PACKET)?.to_vec(),
         })

@@ -27,19 +27,6 @@ impl Lost for Counts {
     }
 }
 
-impl From<Counts> for reference::Counted {
-    fn from(counts: Counts) -> Self {
-        Self {
-            lost: counts.lost(),
-            duplicates: counts.duplicates,
-            reordered: counts.reordered,
-            jumps: counts.jumps,
-            restarts: counts.restarts,
-            ssrc_changes: counts.ssrc_changes,
-        }
-    }
-}
-
 /// What is tested beside what it is tested against.
 #[derive(Default)]
 struct Both {

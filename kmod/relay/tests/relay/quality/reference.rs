@@ -3,7 +3,8 @@
 //! RFC 3550 as it is written: the algorithms of appendix A in their own words, jitter as section
 //! 6.4.1 defines it, in real numbers. It keeps everything that ever arrived.
 
-use relay::rtp::Header;
+use super::Lost;
+use relay::{quality::Counts, rtp::Header};
 use std::collections::HashSet;
 
 const RTP_SEQ_MOD: u32 = 1 << 16;
@@ -96,6 +97,19 @@ pub struct Counted {
     pub jumps: u64,
     pub restarts: u64,
     pub ssrc_changes: u64,
+}
+
+impl From<Counts> for Counted {
+    fn from(counts: Counts) -> Self {
+        Self {
+            lost: counts.lost(),
+            duplicates: counts.duplicates,
+            reordered: counts.reordered,
+            jumps: counts.jumps,
+            restarts: counts.restarts,
+            ssrc_changes: counts.ssrc_changes,
+        }
+    }
 }
 
 impl Receiver {
