@@ -237,7 +237,8 @@ fn is_optional(command: Command, path: &[u16]) -> bool {
             )
         }
         Command::SessionBulkDel | Command::SessionFlush => true,
-        Command::ConfigSet => path == [config::LOCAL_ADDRESS],
+        // The first and the last port need each other.
+        Command::ConfigSet => !matches!(path, [config::PORT_MIN | config::PORT_MAX]),
         _ => false,
     }
 }
