@@ -69,7 +69,7 @@ impl Media {
     }
 
     /// The media a session of the layer carries; `None` when no controller of this kind made it.
-    fn of(session: &SessionState) -> Option<Self> {
+    pub fn of(session: &SessionState) -> Option<Self> {
         session
             .streams
             .iter()
@@ -119,7 +119,7 @@ pub struct Collision {
 type Call = BTreeMap<SessionId, Media>;
 
 /// All calls, by Call-ID.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Calls {
     calls: HashMap<Vec<u8>, Call>,
     labels: HashMap<SessionId, Vec<u8>>,

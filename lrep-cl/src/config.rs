@@ -9,6 +9,8 @@
 //!
 //! [`Config`] is what the daemon works with: settings that were found to make sense together.
 
+mod tsls;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
@@ -26,7 +28,9 @@ use nix::unistd::{Gid, Group};
 use serde::{Deserialize, Serialize};
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 
+pub use self::tsls::{Health, MediaHost, MediaHosts, SetRule, TslConfig, TslSet, TslUrl, Who};
 use crate::addresses::{Addresses, Mapping};
+use crate::balance::Algorithm;
 use crate::intent::Timeouts;
 use crate::tsl::{Learning, LearningMode, Limits, Roam};
 
@@ -35,6 +39,9 @@ pub const DEFAULT_FILE: &str = "/etc/lreproxy/lrep-cl.toml";
 
 /// Longest silence after which a party may be followed, that of the netlink family.
 const ROAM_AFTER_MAX: u32 = 60_000;
+
+/// Most seconds or times that make sense: a day.
+const WAIT_MAX: u32 = 86_400;
 
 /// How far the sequence numbers may have gone on meanwhile: ten seconds of 20 ms packets.
 const ROAM_SEQUENCES: u16 = 500;
@@ -142,6 +149,50 @@ pub struct Settings {
     #[arg(long, value_name = "MIB", default_value_t = 0)]
     pub memory_max: u32,
 
+    /// TSLs, the relays that carry the media, as `[SET ==] URL[=WEIGHT] URL[=WEIGHT]...`. Calls are
+    /// distributed among the TSLs of a set; the set is 0 when not given, the weight 1. `local` is
+    /// the kernel module of this host.
+    #[arg(
+        long,
+        value_name = "TSLS",
+        value_delimiter = ',',
+        default_value = "local"
+    )]
+    pub lreproxy_sock: Vec<TslSet>,
+
+    /// Which set of TSLs serves whom, as `LISTENER=SET` or `NETWORK=SET`; the first that fits
+    /// counts. Set 0 serves the others.
+    #[arg(long, value_name = "WHO=SET", value_delimiter = ',')]
+    pub sets: Vec<SetRule>,
+
+    /// How new calls are distributed: 0 to the first TSL that works; 1 to one after the other; 2
+    /// to one after the other by weight; 3 to the one with the fewest sessions for its weight; 4 to
+    /// the one with the fewest packets per second for its weight; 5 by a hash of the Call-ID, so
+    /// that several controllers choose alike.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub lrep_alg: u8,
+
+    /// Seconds without an answer after which a TSL gets no new calls.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    pub lreproxy_tout: u32,
+
+    /// A TSL is given up after so many times lreproxy_tout without an answer.
+    #[arg(long, value_name = "NUMBER", default_value_t = 5)]
+    pub lreproxy_retr: u32,
+
+    /// Seconds for which a TSL that was given up is left alone, while others of its set work.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub lreproxy_disable_tout: u32,
+
+    /// Seconds for which it is remembered which TSL a call was given to, after it was last asked
+    /// for.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub hash_table_tout: u32,
+
+    /// How many calls there is room to remember at first; the table grows by itself.
+    #[arg(long, value_name = "NUMBER", default_value_t = 128)]
+    pub hash_table_size: u32,
+
     /// Number that marks this daemon's sessions in the kernel. A restarted daemon takes over the
     /// sessions with its own number; two daemons on one host need different ones.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
@@ -154,6 +205,11 @@ pub struct Settings {
     /// How log lines look: for people (`text`) or for machines (`json`).
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
+
+    /// What single TSLs have of their own, by URL.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "MediaHosts::is_empty")]
+    pub media: MediaHosts,
 }
 
 /// Examples for the keys without a default, as they stand in the example file.
@@ -164,6 +220,14 @@ const EXAMPLES: [(&str, &str); 5] = [
     ("advertise", "[\"203.0.113.5=10.0.0.5\"]"),
     ("idle_timeout", "60"),
 ];
+
+/// The end of the example file: what has no place among flags.
+const MEDIA_EXAMPLE: &str = "
+# What a TSL has of its own, under its URL: internal_ip, external_ip, advertise, start_port,
+# end_port. What is not given is as above.
+#[media.\"local\"]
+#internal_ip = \"192.0.2.10\"
+";
 
 impl Default for Settings {
     fn default() -> Self {
@@ -223,6 +287,7 @@ impl Settings {
             let comment = if key.name == "internal_ip" { "" } else { "#" };
             text.push_str(&format!("{comment}{} = {}\n", key.name, key.value()));
         }
+        text.push_str(MEDIA_EXAMPLE);
         Ok(text)
     }
 }
@@ -389,12 +454,18 @@ pub struct Config {
     pub unix_group: Option<Gid>,
     /// Who may ask over UDP.
     pub allow: Vec<Network>,
-    /// The relay's addresses.
-    pub addresses: Addresses,
-    /// First relay port: even, 1024 at least.
-    pub start_port: u16,
-    /// Last relay port.
-    pub end_port: u16,
+    /// The TSLs, at least one, in the order they were named.
+    pub tsls: Vec<TslConfig>,
+    /// Whom a set other than 0 serves; the first that fits counts.
+    pub sets: Vec<SetRule>,
+    /// How new calls are distributed.
+    pub algorithm: Algorithm,
+    /// When a TSL counts as gone.
+    pub health: Health,
+    /// How long it is remembered where a call is.
+    pub call_life: Duration,
+    /// How many calls there is room to remember at first.
+    pub calls_expected: usize,
     /// Idle timeouts of sessions.
     pub timeouts: Timeouts,
     /// Whose packets are relayed.
@@ -436,54 +507,27 @@ impl Config {
                 "no SIP server may ask over UDP: name at least one, or listen on unix sockets only",
             );
         }
-        let Some(internal) = settings.internal_ip else {
-            return bad(
-                "internal_ip",
-                "must be given, in the file, as --internal-ip or as LREP_INTERNAL_IP: the IPv4 \
-                 address of this host that parties send their media to",
-            );
-        };
-        let external = settings.external_ip.unwrap_or(internal);
-        for (key, address) in [("internal_ip", internal), ("external_ip", external)] {
-            if !is_host(address) {
-                return bad(key, "is not the address of a host");
+        let tsls = tsls_of(settings, source)?;
+        for rule in &settings.sets {
+            if !tsls.iter().any(|tsl| tsl.set == rule.set) {
+                return bad(
+                    "sets",
+                    &format!("set {} has no TSL: name one in lreproxy_sock", rule.set),
+                );
             }
         }
-        if settings
-            .advertise
-            .iter()
-            .any(|mapping| !is_host(mapping.local))
-        {
-            return bad(
-                "advertise",
-                "the local address is not the address of a host",
-            );
-        }
-        let advertised: Vec<_> = settings
-            .advertise
-            .iter()
-            .map(|map| map.advertised)
-            .collect();
-        if let Some(twice) = repeated(&advertised) {
-            return bad(
-                "advertise",
-                &format!("{twice} stands for two local addresses"),
-            );
-        }
-        if settings.start_port < 1024 || settings.start_port % 2 != 0 {
-            return bad("start_port", "must be an even number from 1024 on");
-        }
-        if settings.end_port < settings.start_port.saturating_add(3) {
-            return bad(
-                "end_port",
-                "must be at least start_port + 3: a call takes four ports",
-            );
-        }
-        if settings.end_port > u16::MAX - 7 {
-            return bad(
-                "end_port",
-                "must be at most 65528: SIP servers use up to 6 ports more",
-            );
+        let Some(algorithm) = Algorithm::of(settings.lrep_alg) else {
+            return bad("lrep_alg", "must be 0 to 5");
+        };
+        for (key, value) in [
+            ("lreproxy_tout", settings.lreproxy_tout),
+            ("lreproxy_retr", settings.lreproxy_retr),
+            ("lreproxy_disable_tout", settings.lreproxy_disable_tout),
+            ("hash_table_tout", settings.hash_table_tout),
+        ] {
+            if !(1..=WAIT_MAX).contains(&value) {
+                return bad(key, &format!("must be 1 to {WAIT_MAX}"));
+            }
         }
         let seconds_max = genl_proto::generated::TIMEOUT_MAX_MS / 1000;
         if !(1..=seconds_max).contains(&settings.idle_timeout_min) {
@@ -533,13 +577,16 @@ impl Config {
             unix_mode: settings.unix_mode.0,
             unix_group,
             allow: settings.allow.clone(),
-            addresses: Addresses {
-                internal,
-                external,
-                mappings: settings.advertise.clone(),
+            tsls,
+            sets: settings.sets.clone(),
+            algorithm,
+            health: Health {
+                timeout: seconds(settings.lreproxy_tout),
+                bound: seconds(settings.lreproxy_tout) * settings.lreproxy_retr,
+                disable: seconds(settings.lreproxy_disable_tout),
             },
-            start_port: settings.start_port,
-            end_port: settings.end_port,
+            call_life: seconds(settings.hash_table_tout),
+            calls_expected: usize::try_from(settings.hash_table_size).unwrap_or(0),
             timeouts: Timeouts {
                 fixed: settings.idle_timeout.map(seconds),
                 min: seconds(settings.idle_timeout_min),
@@ -563,6 +610,115 @@ impl Config {
             log_format: settings.log_format,
         })
     }
+}
+
+impl Config {
+    /// The set that serves a client of this listener with this address.
+    pub fn set_of(&self, listener: usize, address: Option<IpAddr>) -> u32 {
+        let rule = self.listen.get(listener).and_then(|listen| {
+            let mut rules = self.sets.iter();
+            rules.find(|rule| rule.is_about(listen, address))
+        });
+        rule.map_or(0, |rule| rule.set)
+    }
+}
+
+/// Every TSL with its addresses and ports.
+fn tsls_of(settings: &Settings, source: &Source) -> Result<Vec<TslConfig>, ConfigError> {
+    let bad = |key: &str, problem: &str| {
+        Err(ConfigError::Value {
+            place: source.place(key),
+            problem: problem.to_owned(),
+        })
+    };
+    let members: Vec<_> = settings
+        .lreproxy_sock
+        .iter()
+        .flat_map(|line| line.members.iter().map(|member| (line.set, member)))
+        .collect();
+    if members.is_empty() {
+        return bad("lreproxy_sock", "no call could be relayed: name a TSL");
+    }
+    let urls: Vec<_> = members.iter().map(|(_, (url, _))| url).collect();
+    if let Some(twice) = repeated(&urls) {
+        return bad("lreproxy_sock", &format!("{twice} is named twice"));
+    }
+    if let Some(unused) = settings.media.keys().find(|url| !urls.contains(url)) {
+        return bad("media", &format!("{unused} is not in lreproxy_sock"));
+    }
+    let mut tsls = Vec::new();
+    for (set, (url, weight)) in members {
+        let own = settings.media.get(url).cloned().unwrap_or_default();
+        // Where a value stands that is wrong.
+        let key = |key: &'static str, is_own: bool| if is_own { "media" } else { key };
+        let Some(internal) = own.internal_ip.or(settings.internal_ip) else {
+            return bad(
+                "internal_ip",
+                "must be given, in the file, as --internal-ip or as LREP_INTERNAL_IP: the IPv4 \
+                 address of this host that parties send their media to",
+            );
+        };
+        let external = own.external_ip.or(own.internal_ip).or(settings.external_ip);
+        let external = external.unwrap_or(internal);
+        for (name, is_own, address) in [
+            ("internal_ip", own.internal_ip.is_some(), internal),
+            ("external_ip", own.external_ip.is_some(), external),
+        ] {
+            if !is_host(address) {
+                return bad(key(name, is_own), "is not the address of a host");
+            }
+        }
+        let is_own = own.advertise.is_some();
+        let mappings = own.advertise.unwrap_or_else(|| settings.advertise.clone());
+        if mappings.iter().any(|mapping| !is_host(mapping.local)) {
+            return bad(
+                key("advertise", is_own),
+                "the local address is not the address of a host",
+            );
+        }
+        let advertised: Vec<_> = mappings.iter().map(|map| map.advertised).collect();
+        if let Some(twice) = repeated(&advertised) {
+            return bad(
+                key("advertise", is_own),
+                &format!("{twice} stands for two local addresses"),
+            );
+        }
+        let start_port = own.start_port.unwrap_or(settings.start_port);
+        if start_port < 1024 || start_port % 2 != 0 {
+            return bad(
+                key("start_port", own.start_port.is_some()),
+                "must be an even number from 1024 on",
+            );
+        }
+        let end_port = own.end_port.unwrap_or(settings.end_port);
+        let end_key = key("end_port", own.end_port.is_some());
+        if end_port < start_port.saturating_add(3) {
+            return bad(
+                end_key,
+                "must be at least start_port + 3: a call takes four ports",
+            );
+        }
+        if end_port > u16::MAX - 7 {
+            return bad(
+                end_key,
+                "must be at most 65528: SIP servers use up to 6 ports more",
+            );
+        }
+        tsls.push(TslConfig {
+            name: url.to_string(),
+            url: url.clone(),
+            set,
+            weight: *weight,
+            addresses: Addresses {
+                internal,
+                external,
+                mappings,
+            },
+            start_port,
+            end_port,
+        });
+    }
+    Ok(tsls)
 }
 
 /// The first element that has come before.
@@ -766,12 +922,13 @@ mod tests {
         let example = Settings::example().expect("renders");
         let lines: Vec<&str> = example
             .lines()
+            .take_while(|line| !line.starts_with("#[media"))
             .filter(|line| !line.starts_with("# ") && !line.starts_with("#unix_group"))
             .map(|line| line.trim_start_matches('#'))
             .collect();
         let keys = lines.join("\n");
         let config = parse(&keys).expect("valid");
-        assert_eq!(config.addresses.mappings.len(), 1);
+        assert_eq!(config.tsls[0].addresses.mappings.len(), 1);
         let documented = keys.lines().filter(|line| line.contains(" = ")).count();
         let defined = Settings::augment_args(Command::new("test"))
             .get_arguments()
@@ -809,6 +966,8 @@ mod tests {
             ("advertise = [\"1.2.3.4\"]", "ADVERTISED=LOCAL"),
             ("start_port = 70000", "70000"),
             ("internal_ip = \"::1\"", "IPv4"),
+            ("lreproxy_sock = [\"nowhere\"]", "no TSL"),
+            ("sets = [\"kamailio=1\"]", "192.0.2.0/24=1"),
         ];
         for (line, part) in cases {
             let text = failure(&format!("owner = 7\n{line}\n"));
@@ -868,6 +1027,21 @@ mod tests {
             ),
             ("external_ip = \"0.0.0.0\"", "test.toml:2: external_ip:"),
             ("unix_group = \"no-such-group\"", "test.toml:2: unix_group:"),
+            ("lreproxy_sock = []", "test.toml:2: lreproxy_sock:"),
+            (
+                "lreproxy_sock = [\"local\", \"1 == local\"]",
+                "test.toml:2: lreproxy_sock: local is named twice",
+            ),
+            (
+                "sets = [\"192.0.2.7=1\"]",
+                "test.toml:2: sets: set 1 has no TSL",
+            ),
+            ("lrep_alg = 6", "test.toml:2: lrep_alg: must be 0 to 5"),
+            ("lreproxy_retr = 0", "test.toml:2: lreproxy_retr: must be 1"),
+            (
+                "[media.local]\nstart_port = 20001",
+                "test.toml:2: media: must be an even",
+            ),
         ];
         for (line, part) in cases {
             let text = failure(&format!("internal_ip = \"10.0.0.5\"\n{line}\n"));
@@ -937,7 +1111,8 @@ mod tests {
     #[test]
     fn without_an_external_address_the_internal_one_serves_both_sides() {
         let config = parse("internal_ip = \"10.0.0.5\"").expect("valid");
-        assert_eq!(config.addresses.external, config.addresses.internal);
+        let addresses = &config.tsls[0].addresses;
+        assert_eq!(addresses.external, addresses.internal);
     }
 
     #[test]

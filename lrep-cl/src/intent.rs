@@ -83,6 +83,11 @@ pub enum Refusal {
     },
     /// Both parties are faced at one address and port, and are the same themselves.
     Undecidable(SocketAddr),
+    /// The client's set has no TSL.
+    NoTsl {
+        /// The number of the set.
+        set: u32,
+    },
 }
 
 impl Refusal {
@@ -93,6 +98,11 @@ impl Refusal {
             Self::ClientUnconfigured | Self::ClientWithoutFlags => Verdict::Ok,
             _ => Verdict::Error,
         }
+    }
+
+    /// Whether the relay asked for is another one.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, Self::NotOurs { .. })
     }
 
     /// Names the kind of refusal, for limiting how often it is logged.
@@ -107,6 +117,7 @@ impl Refusal {
             Self::BadPort { .. } => "bad-port",
             Self::Overlap { .. } => "overlap",
             Self::Undecidable(_) => "undecidable",
+            Self::NoTsl { .. } => "no-tsl",
         }
     }
 }
@@ -161,6 +172,11 @@ impl fmt::Display for Refusal {
                 f,
                 "both parties are {party} and share one relay port (gt=1), so no packet's \
                  direction can be told; what was relayed on this port before stays"
+            ),
+            Self::NoTsl { set } => write!(
+                f,
+                "set {set} has no TSL: name one in lreproxy_sock, or give the SIP server another \
+                 set in `sets`"
             ),
         }
     }

@@ -8,19 +8,21 @@
 //! again without a packet lost.
 //!
 //! Decisions are made in modules without sockets, clocks or tasks: [`protocol`], [`intent`],
-//! [`call`], [`ports`], [`reply_cache`], [`addresses`], [`alarm`]. [`server`] and [`installer`]
-//! tie them together.
+//! [`call`], [`ports`], [`balance`], [`reply_cache`], [`addresses`], [`alarm`], and [`core`], which
+//! ties them together. [`server`] and [`driver`] are the edge: they move bytes.
 
 #![forbid(unsafe_code)]
 
 pub mod addresses;
 pub mod alarm;
+pub mod balance;
 pub mod call;
 pub mod cli;
 pub mod config;
+pub mod core;
 pub mod documents;
+pub mod driver;
 pub mod frontend;
-pub mod installer;
 pub mod intent;
 pub mod logging;
 pub mod ports;

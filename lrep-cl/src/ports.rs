@@ -80,6 +80,17 @@ impl Ports {
         }
     }
 
+    /// The ports of sessions, each as often as it is occupied, in ascending order.
+    pub fn in_use(&self) -> Vec<u16> {
+        let mut ports: Vec<u16> = self
+            .in_use
+            .iter()
+            .flat_map(|(port, count)| (0..*count).map(|_| *port))
+            .collect();
+        ports.sort_unstable();
+        ports
+    }
+
     /// A session has given these ports back.
     pub fn release(&mut self, ports: impl IntoIterator<Item = u16>, now: Instant) {
         self.released

@@ -1,61 +1,34 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Answers requests, and ties listeners, reply cache, calls and transport layer together.
-//!
-//! What a late answer costs decides the shape: the SIP servers' workers block, stall or crash.
-//! `P` and `G` are answered from memory. `S` and `D` wait for the transport layer, but only for
-//! [`ANSWER_BOUND`].
+//! The edge of the controller: moves bytes between sockets, TSLs and the [`Core`], and tells it
+//! the time.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::net::UdpSocket;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::{debug, warn};
 
-use crate::alarm::{Alarms, Withheld};
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, TslUrl};
+use crate::core::command::{Outcome, Token};
+pub use crate::core::{ANSWER_BOUND, Client};
+use crate::core::{Action, Core};
+use crate::driver::{self, Driver, Order};
 use crate::frontend::unix::UnixSocket;
 use crate::frontend::{udp, unix};
-use crate::installer::{Installer, Job, Wish};
-use crate::intent::{self, Refusal};
-use crate::logging::call_span;
-use crate::ports::{OVERSHOOT, Ports};
-use crate::protocol::lrkproxy::{
-    self, Command, FRAME_MAX, Framing, Malformed, NodeConfig, Relay, Verdict,
-};
-use crate::reply_cache::{Known, ReplyCache};
-use crate::tsl::{self, SetConfig, Tsl};
-
-/// Longest wait for the transport layer before an `S` or a `D` is answered without its outcome.
-/// Clients must have their answer within 400 ms.
-pub const ANSWER_BOUND: Duration = Duration::from_millis(300);
+use crate::tsl::{self, Event};
 
 /// How long the outcome of what was already answered is waited for when stopping.
 const LAST_JOBS: Duration = Duration::from_secs(2);
-
-/// Answers kept for retransmissions.
-const CACHED_ANSWERS: usize = 65_536;
-
-/// Where a request came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Client {
-    /// A socket that sends datagrams and may repeat them.
-    Udp {
-        /// The listener it sent to.
-        listener: SocketAddr,
-        /// Its own address.
-        peer: SocketAddr,
-    },
-    /// A connection of a unix socket, which repeats nothing.
-    Unix,
-}
 
 /// Why the server cannot start. Each says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -96,67 +69,73 @@ fn advice(error: &io::Error) -> &'static str {
 
 /// A server that holds its listeners and has adopted what it found, but answers nothing yet.
 #[derive(Debug)]
-pub struct Server<T> {
+pub struct Server {
     service: Arc<Service>,
-    installer: Installer<T>,
-    jobs: mpsc::Receiver<Job>,
-    udp: Vec<tokio::net::UdpSocket>,
-    unix: Vec<UnixSocket>,
+    udp: Vec<(usize, Arc<UdpSocket>)>,
+    unix: Vec<(usize, UnixSocket)>,
+    drivers: TaskTracker,
+    _clock: AbortOnDropHandle<()>,
 }
 
-impl<T: Tsl> Server<T> {
-    /// Opens the listeners, configures the layer, and adopts the sessions living there.
-    pub async fn start(config: Config, tsl: Arc<T>) -> Result<Self, StartError> {
-        for address in config.addresses.locals() {
-            check_local(address)?;
+impl Server {
+    /// Opens the listeners, configures the TSLs, and adopts the sessions living there. There is one
+    /// driver for each TSL of the configuration, in its order.
+    pub async fn start(config: Config, drivers: Vec<Driver>) -> Result<Self, StartError> {
+        for tsl in config.tsls.iter().filter(|tsl| tsl.url == TslUrl::Local) {
+            for address in tsl.addresses.locals() {
+                check_local(address)?;
+            }
         }
         let (mut udp, mut unix) = (Vec::new(), Vec::new());
-        for listen in &config.listen {
+        for (index, listen) in config.listen.iter().enumerate() {
             let opened = match listen {
-                Listen::Udp(address) => tokio::net::UdpSocket::bind(address)
+                Listen::Udp(address) => UdpSocket::bind(address)
                     .await
-                    .map(|socket| udp.push(socket)),
+                    .map(|socket| udp.push((index, Arc::new(socket)))),
                 Listen::Unix(path) => UnixSocket::bind(path, config.unix_mode, config.unix_group)
-                    .map(|socket| unix.push(socket)),
+                    .map(|socket| unix.push((index, socket))),
             };
             opened.map_err(|error| StartError::Listen {
                 listen: listen.clone(),
                 error,
             })?;
         }
-        let ports = Arc::new(Mutex::new(Ports::new(config.start_port, config.end_port)));
-        // The last block's ports and its RTCP are beyond the end.
-        let last = config.end_port.saturating_add(OVERSHOOT + 1);
-        let locals = config.addresses.locals();
-        let settings = SetConfig {
-            ports: Some(config.start_port..=last),
-            local_addresses: locals.into_iter().map(IpAddr::V4).collect(),
-            quality: None,
-            limits: Some(config.limits),
-        };
-        let installer = Installer::start(tsl, config.owner, settings, Arc::clone(&ports))
-            .await
-            .map_err(|error| {
-                if error.is(nix::errno::Errno::EBUSY) {
-                    StartError::AddressInUse(config.addresses.to_string())
+        let (bound, tsls) = (config.health.bound, config.tsls.clone());
+        let (senders, orders): (Vec<_>, Vec<_>) =
+            tsls.iter().map(|_| mpsc::unbounded_channel()).unzip();
+        let (opened, mut openings) = mpsc::unbounded_channel();
+        let service = Service::new(config, udp.clone(), senders, opened);
+        let tasks = TaskTracker::new();
+        for (index, (driver, orders)) in drivers.into_iter().zip(orders).enumerate() {
+            let listener = Arc::new(FromTsl {
+                service: Arc::clone(&service),
+                tsl: index,
+            });
+            tasks.spawn(driver.run(bound, orders, listener));
+        }
+        tasks.close();
+        let clock = AbortOnDropHandle::new(tokio::spawn(keep_time(Arc::clone(&service))));
+        let mut unopened = tsls.len();
+        while unopened > 0 {
+            let Some((index, result)) = openings.recv().await else {
+                break;
+            };
+            unopened -= 1;
+            let tsl = tsls.get(index).filter(|tsl| tsl.url == TslUrl::Local);
+            if let (Some(tsl), Err(error)) = (tsl, result) {
+                return Err(if error.is(nix::errno::Errno::EBUSY) {
+                    StartError::AddressInUse(tsl.addresses.to_string())
                 } else {
                     StartError::Tsl(error)
-                }
-            })?;
-        let (sender, jobs) = Installer::<T>::queue();
-        let service = Arc::new(Service {
-            config,
-            ports,
-            cache: Mutex::new(ReplyCache::new(CACHED_ANSWERS)),
-            alarms: Mutex::new(Alarms::default()),
-            jobs: sender,
-        });
+                });
+            }
+        }
         Ok(Self {
             service,
-            installer,
-            jobs,
             udp,
             unix,
+            drivers: tasks,
+            _clock: clock,
         })
     }
 
@@ -164,7 +143,7 @@ impl<T: Tsl> Server<T> {
     pub fn udp_addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.udp
             .iter()
-            .map(tokio::net::UdpSocket::local_addr)
+            .map(|(_, socket)| socket.local_addr())
             .collect()
     }
 
@@ -172,7 +151,7 @@ impl<T: Tsl> Server<T> {
     pub fn unix_paths(&self) -> Vec<PathBuf> {
         self.unix
             .iter()
-            .map(|socket| socket.path().to_owned())
+            .map(|(_, socket)| socket.path().to_owned())
             .collect()
     }
 
@@ -183,27 +162,34 @@ impl<T: Tsl> Server<T> {
 
     /// Answers requests until `stop`; then takes no new ones, answers all it has, and returns.
     pub async fn run(self, stop: CancellationToken) {
-        let installer = tokio::spawn(self.installer.run(self.jobs));
         let listeners = TaskTracker::new();
-        for socket in self.udp {
-            listeners.spawn(udp::serve(socket, Arc::clone(&self.service), stop.clone()));
+        for (index, socket) in self.udp {
+            let service = Arc::clone(&self.service);
+            listeners.spawn(udp::serve(socket, index, service, stop.clone()));
         }
-        for socket in self.unix {
-            listeners.spawn(unix::serve(socket, Arc::clone(&self.service), stop.clone()));
+        for (index, socket) in self.unix {
+            let service = Arc::clone(&self.service);
+            listeners.spawn(unix::serve(socket, index, service, stop.clone()));
         }
         listeners.close();
+        stop.cancelled().await;
         listeners.wait().await;
-        // Drops the last sender of jobs, which ends the installer.
-        drop(self.service);
-        if timeout(LAST_JOBS, installer).await.is_err() {
-            warn!("stopped before the kernel carried out everything that was asked for");
+        self.service.until(Core::is_answered).await;
+        if timeout(LAST_JOBS, self.service.until(Core::is_idle))
+            .await
+            .is_err()
+        {
+            warn!("stopped before the relay carried out everything that was asked for");
         }
+        // Without senders of orders the drivers end.
+        self.service.dismiss();
+        let _ = timeout(LAST_JOBS, self.drivers.wait()).await;
     }
 }
 
 /// Refuses an address that no interface has, by asking the kernel for a socket on it.
 fn check_local(address: Ipv4Addr) -> Result<(), StartError> {
-    match UdpSocket::bind((address, 0)) {
+    match std::net::UdpSocket::bind((address, 0)) {
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
             Err(StartError::AddressNotLocal(address))
         }
@@ -212,204 +198,193 @@ fn check_local(address: Ipv4Addr) -> Result<(), StartError> {
     }
 }
 
-/// What answers requests. Cheap to share; nothing in it is locked while waiting.
+/// Where a TSL's driver tells what it has to tell.
+struct FromTsl {
+    service: Arc<Service>,
+    tsl: usize,
+}
+
+impl driver::Listener for FromTsl {
+    fn outcome(&self, token: Token, result: tsl::Result<Outcome>) {
+        self.service.with(|core, now, actions| {
+            core.outcome(self.tsl, token, result, now, actions);
+        });
+    }
+
+    fn event(&self, event: Option<Event>) {
+        self.service.with(|core, now, actions| {
+            core.event(self.tsl, event, now, actions);
+        });
+    }
+}
+
+/// What answers requests: the core, and what its actions need.
 #[derive(Debug)]
 pub struct Service {
-    config: Config,
-    ports: Arc<Mutex<Ports>>,
-    cache: Mutex<ReplyCache<(Client, Vec<u8>)>>,
-    alarms: Mutex<Alarms>,
-    jobs: mpsc::Sender<Job>,
+    state: Mutex<State>,
+    /// By the place of the listener.
+    udp: HashMap<usize, Arc<UdpSocket>>,
+    /// The core may want to be woken at another time.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    core: Core,
+    /// Kept for its memory.
+    actions: Vec<Action>,
+    orders: Vec<mpsc::UnboundedSender<Order>>,
+    opened: mpsc::UnboundedSender<(usize, tsl::Result<()>)>,
+    /// Who waits on a connection for an answer.
+    connections: HashMap<u64, oneshot::Sender<Vec<u8>>>,
+    connection: u64,
 }
 
 impl Service {
-    /// Whether this client may ask for anything. The protocol has no authentication.
-    pub fn admits(&self, peer: SocketAddr) -> bool {
-        let admitted = self
-            .config
-            .allow
-            .iter()
-            .any(|network| network.contains(peer.ip().to_canonical()));
-        if !admitted {
-            self.alarm("client", |withheld| {
-                warn!(
-                    withheld,
-                    "ignored a request from {peer}: add its address to `allow` if it is a SIP \
-                     server of yours"
-                );
-            });
-        }
-        admitted
-    }
-
-    /// Answers one request; `None` when nothing is to be sent: the request is none of the
-    /// protocol's, or a repetition of one being carried out. Takes at most [`ANSWER_BOUND`].
-    pub async fn answer(&self, client: Client, request: Vec<u8>) -> Option<Vec<u8>> {
-        let framing = match client {
-            Client::Udp { .. } => Framing::Datagram,
-            Client::Unix => Framing::Stream,
+    fn new(
+        config: Config,
+        udp: Vec<(usize, Arc<UdpSocket>)>,
+        orders: Vec<mpsc::UnboundedSender<Order>>,
+        opened: mpsc::UnboundedSender<(usize, tsl::Result<()>)>,
+    ) -> Arc<Self> {
+        let mut actions = Vec::new();
+        let core = Core::new(config, now(), &mut actions);
+        let service = Self {
+            state: Mutex::new(State {
+                core,
+                actions,
+                orders,
+                opened,
+                connections: HashMap::new(),
+                connection: 0,
+            }),
+            udp: udp.into_iter().collect(),
+            changed: Notify::new(),
         };
-        let command = lrkproxy::decode(&request, framing)?;
-        // What is not repeated, or does nothing, needs no memory of it.
-        let is_idle = matches!(
-            command,
-            Command::Ping | Command::Set(Err(_)) | Command::Delete(Err(_))
-        );
-        if is_idle || client == Client::Unix {
-            return Some(self.carry_out(command, &request).await);
-        }
-        let key = (client, request.clone());
-        match self.cache.lock().begin(&key, now()) {
-            Known::New => {}
-            Known::InFlight => return None,
-            Known::Answered(answer) => {
-                debug!(?client, "repeated request answered as before");
-                return Some(answer);
-            }
-        }
-        let answer = self.carry_out(command, &request).await;
-        self.cache.lock().finish(key, answer.clone(), now());
-        Some(answer)
+        // Sends what the new core wants to begin with.
+        service.with(|_, _, _| ());
+        Arc::new(service)
     }
 
-    async fn carry_out(&self, command: Command<'_>, request: &[u8]) -> Vec<u8> {
-        let verdict = match command {
-            Command::Ping => return lrkproxy::pong(request),
-            Command::NodeConfig => return lrkproxy::node_config(request, &self.node_config()),
-            Command::Set(Ok(relay)) => self.set(&relay).await,
-            Command::Set(Err(why)) => {
-                self.malformed(why, request);
-                Verdict::Ok
+    /// Takes a datagram; the answer goes out by itself.
+    pub fn datagram(&self, listener: usize, peer: SocketAddr, request: &[u8]) {
+        self.with(|core, now, actions| {
+            if core.admits(peer, now) {
+                let client = Client::Udp { listener, peer };
+                core.request(client, request, now, actions);
             }
-            Command::Delete(Ok(relay)) => {
-                self.delete(&relay).await;
-                Verdict::Ok
-            }
-            Command::Delete(Err(why)) => {
-                self.malformed(why, request);
-                Verdict::Ok
-            }
-        };
-        lrkproxy::verdict(request, verdict)
-    }
-
-    fn node_config(&self) -> NodeConfig {
-        let config = NodeConfig {
-            start_port: self.config.start_port,
-            end_port: self.config.end_port,
-            current_port: self.ports.lock().current(now()),
-            internal_ip: self.config.addresses.internal,
-            external_ip: self.config.addresses.external,
-        };
-        info!(
-            current_port = config.current_port,
-            "told a client addresses and ports"
-        );
-        config
-    }
-
-    async fn set(&self, relay: &Relay<'_>) -> Verdict {
-        let learning = self.config.learning;
-        let media = match intent::wanted(relay, &self.config.addresses, &self.config.timeouts) {
-            Ok(media) => media.learning(learning),
-            Err(refusal) => {
-                self.refused(&refusal, relay.call_id);
-                return refusal.verdict();
-            }
-        };
-        let acceptable = {
-            let mut ports = self.ports.lock();
-            ports.seen(media.answerer.local.port());
-            ports.acceptable()
-        };
-        if let Some(port) = media.ports().find(|port| !acceptable.contains(port)) {
-            self.alarm("port-range", |withheld| {
-                call_span(relay.call_id).in_scope(|| {
-                    warn!(
-                        withheld,
-                        "the SIP server picked relay port {port}, outside of {} to {}: give its \
-                         module and lrep-cl the same start_port and end_port",
-                        self.config.start_port,
-                        self.config.end_port,
-                    );
-                });
-            });
-        }
-        match self
-            .enqueue(relay.call_id, Wish::Set(Box::new(media)))
-            .await
-        {
-            Some(Ok(())) => Verdict::Ok,
-            Some(Err(_)) | None => Verdict::Error,
-        }
-    }
-
-    async fn delete(&self, relay: &Relay<'_>) {
-        match intent::named(relay, &self.config.addresses) {
-            // Whatever comes of it, clients only understand OK.
-            Some(answerer) => drop(self.enqueue(relay.call_id, Wish::Delete(answerer)).await),
-            None => call_span(relay.call_id).in_scope(|| debug!("nothing to delete")),
-        }
-    }
-
-    /// Has a wish carried out; `None` when its outcome is not known in time.
-    async fn enqueue(&self, call_id: &[u8], wish: Wish) -> Option<tsl::Result<()>> {
-        let (outcome, done) = oneshot::channel();
-        let job = Job {
-            label: call_id.to_vec(),
-            wish,
-            outcome,
-        };
-        if self.jobs.try_send(job).is_err() {
-            self.alarm("overload", |withheld| {
-                error!(
-                    withheld,
-                    "too many requests wait for the kernel: relay not changed"
-                );
-            });
-            return None;
-        }
-        match timeout(ANSWER_BOUND, done).await {
-            Ok(outcome) => outcome.ok(),
-            Err(_) => {
-                self.alarm("slow", |withheld| {
-                    call_span(call_id).in_scope(|| {
-                        error!(
-                            withheld,
-                            "the kernel did not answer within {} ms: answered without waiting \
-                             for it",
-                            ANSWER_BOUND.as_millis()
-                        );
-                    });
-                });
-                None
-            }
-        }
-    }
-
-    /// Tells of a frame that is no whole command. It is answered `OK`, as the protocol has it.
-    fn malformed(&self, why: Malformed, request: &[u8]) {
-        self.alarm("malformed", |withheld| {
-            let frame = &request[..request.len().min(FRAME_MAX)];
-            error!(
-                withheld,
-                frame = %frame.escape_ascii(),
-                "request ignored: {why}; the SIP server's buffers have probably run over, which \
-                 Call-IDs of more than 48 bytes do to it"
-            );
         });
     }
 
-    fn refused(&self, refusal: &Refusal, call_id: &[u8]) {
-        self.alarm(refusal.kind(), |withheld| {
-            call_span(call_id).in_scope(|| error!(withheld, "no relay installed: {refusal}"));
-        });
+    /// Answers a request of a stream; `None` when nothing is to be sent. Takes at most
+    /// [`ANSWER_BOUND`].
+    pub async fn answer(&self, listener: usize, request: &[u8]) -> Option<Vec<u8>> {
+        let (sender, receiver) = oneshot::channel();
+        let connection = {
+            let mut state = self.state.lock();
+            state.connection += 1;
+            let connection = state.connection;
+            state.connections.insert(connection, sender);
+            connection
+        };
+        let client = Client::Unix {
+            listener,
+            connection,
+        };
+        let is_answered =
+            self.with(|core, now, actions| core.request(client, request, now, actions));
+        if !is_answered {
+            self.state.lock().connections.remove(&connection);
+        }
+        receiver.await.ok()
     }
 
-    fn alarm(&self, kind: &'static str, log: impl FnOnce(Withheld)) {
-        let due = self.alarms.lock().due(kind, now());
-        if let Some(withheld) = due {
-            log(withheld);
+    /// Works with the core, then does what it wants done.
+    fn with<R>(
+        &self,
+        work: impl FnOnce(&mut Core, std::time::Instant, &mut Vec<Action>) -> R,
+    ) -> R {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let result = work(&mut state.core, now(), &mut state.actions);
+        let mut actions = std::mem::take(&mut state.actions);
+        for action in actions.drain(..) {
+            self.act(state, action);
+        }
+        state.actions = actions;
+        self.changed.notify_waiters();
+        result
+    }
+
+    fn act(&self, state: &mut State, action: Action) {
+        match action {
+            Action::Answer {
+                client: Client::Udp { listener, peer },
+                bytes,
+            } => {
+                // A client that misses its answer asks again.
+                let sent = self
+                    .udp
+                    .get(&listener)
+                    .map(|socket| socket.try_send_to(&bytes, peer));
+                if let Some(Err(error)) = sent {
+                    debug!("cannot answer {peer}: {error}");
+                }
+            }
+            Action::Answer {
+                client: Client::Unix { connection, .. },
+                bytes,
+            } => {
+                if let Some(waiting) = state.connections.remove(&connection) {
+                    // It may have hung up.
+                    let _ = waiting.send(bytes);
+                }
+            }
+            Action::Command {
+                tsl,
+                token,
+                command,
+            } => {
+                // A driver ends only after the server.
+                let _ = state.orders.get(tsl).map(|tsl| tsl.send((token, command)));
+            }
+            Action::Opened { tsl, result } => {
+                // Only whoever starts the server waits for it.
+                let _ = state.opened.send((tsl, result));
+            }
+        }
+    }
+
+    /// Waits until something is true of the core.
+    async fn until(&self, is_true: impl Fn(&Core) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if is_true(&self.state.lock().core) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn dismiss(&self) {
+        self.state.lock().orders.clear();
+    }
+}
+
+/// Wakes the core whenever it has something to do.
+async fn keep_time(service: Arc<Service>) {
+    loop {
+        let changed = service.changed.notified();
+        let deadline = service.state.lock().core.deadline();
+        let due = async {
+            match deadline {
+                Some(deadline) => sleep_until(Instant::from_std(deadline)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => service.with(|core, now, actions| core.tick(now, actions)),
+            () = changed => {}
         }
     }
 }

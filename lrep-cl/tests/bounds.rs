@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
-use lrep_cl::server::{ANSWER_BOUND, Client, Server, Service};
+use lrep_cl::driver::Driver;
+use lrep_cl::server::{ANSWER_BOUND, Server, Service};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 async fn service(tsl: &Arc<Memory>) -> Arc<Service> {
-    let server = Server::start(config(Vec::new()), Arc::clone(tsl))
+    let server = Server::start(config(Vec::new()), vec![Driver::new(Arc::clone(tsl))])
         .await
         .expect("starts");
     let service = server.service();
@@ -42,10 +43,7 @@ async fn with_a_stuck_kernel_every_answer_comes_within_400_ms() {
         .map(|index| {
             let (service, request) = (Arc::clone(&service), request(index));
             tokio::spawn(async move {
-                let answer = service
-                    .answer(Client::Unix, request)
-                    .await
-                    .expect("an answer");
+                let answer = service.answer(0, &request).await.expect("an answer");
                 (answer, begun.elapsed())
             })
         })
@@ -72,7 +70,7 @@ async fn with_a_stuck_kernel_every_answer_comes_within_400_ms() {
 async fn a_kernel_that_is_stuck_for_a_minute_is_caught_up_with() {
     let tsl = Memory::new();
     let service = service(&tsl).await;
-    let ask = |request: Vec<u8>| service.answer(Client::Unix, plain(request));
+    let ask = async |request: Vec<u8>| service.answer(0, &plain(request)).await;
     assert!(
         ask(set("", 20000, "old"))
             .await
@@ -115,9 +113,8 @@ async fn a_slow_kernel_is_waited_for() {
     let answer = tokio::spawn({
         let service = Arc::clone(&service);
         async move {
-            service
-                .answer(Client::Unix, plain(set("", 20000, "a")))
-                .await
+            let request = plain(set("", 20000, "a"));
+            service.answer(0, &request).await
         }
     });
     sleep(ANSWER_BOUND - Duration::from_millis(10)).await;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use lrep_cl::config::Listen;
+use lrep_cl::driver::Driver;
 use lrep_cl::server::{Server, StartError};
 use lrep_cl::tsl::Event;
 
@@ -457,6 +458,9 @@ fn lost_events_are_made_good_by_reading_the_table() {
     let (id, _) = tsl.only();
     tsl.expire_silently(id);
     tsl.tell(Event::Overrun);
+    eventually("a look at the table", || {
+        tsl.dumps.load(Ordering::SeqCst) == 2
+    });
     let request = set("1_1", 20000, "a");
     assert_eq!(client.ask(&request), with(&request, "OK"));
     // The session was known to be gone, so no change of it was tried.
@@ -632,7 +636,7 @@ fn a_stale_socket_file_is_removed_and_a_living_one_is_not() {
     let start = || {
         runtime.block_on(Server::start(
             config(vec![Listen::Unix(path.clone())]),
-            Memory::new(),
+            vec![Driver::new(Memory::new())],
         ))
     };
     let error = start().expect_err("somebody listens");
@@ -663,7 +667,10 @@ fn what_stands_in_the_way_of_starting_is_told_in_one_sentence() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let listen = Listen::Udp(taken.local_addr().expect("an address"));
     let error = runtime
-        .block_on(Server::start(config(vec![listen]), Memory::new()))
+        .block_on(Server::start(
+            config(vec![listen]),
+            vec![Driver::new(Memory::new())],
+        ))
         .expect_err("the port is taken");
     assert!(
         error
@@ -673,9 +680,9 @@ fn what_stands_in_the_way_of_starting_is_told_in_one_sentence() {
     );
 
     let mut foreign = config(Vec::new());
-    foreign.addresses.internal = "192.0.2.1".parse().expect("an address");
+    foreign.tsls[0].addresses.internal = "192.0.2.1".parse().expect("an address");
     let error = runtime
-        .block_on(Server::start(foreign, Memory::new()))
+        .block_on(Server::start(foreign, vec![Driver::new(Memory::new())]))
         .expect_err("no interface has it");
     assert!(
         error
@@ -690,9 +697,9 @@ fn what_stands_in_the_way_of_starting_is_told_in_one_sentence() {
     daemon.stop();
     daemon.join();
     let mut moved = config(Vec::new());
-    moved.addresses.internal = "127.0.0.31".parse().expect("an address");
+    moved.tsls[0].addresses.internal = "127.0.0.31".parse().expect("an address");
     let error = runtime
-        .block_on(Server::start(moved, tsl))
+        .block_on(Server::start(moved, vec![Driver::new(tsl)]))
         .expect_err("a session lives on 127.0.0.21");
     assert!(error.to_string().contains("lrep-cl flush"), "{error}");
 }

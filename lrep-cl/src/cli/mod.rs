@@ -36,7 +36,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Run(run::Run),
+    Run(Box<run::Run>),
     Sessions(sessions::Sessions),
     Show(show::Show),
     Stats(stats::Stats),

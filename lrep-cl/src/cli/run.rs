@@ -13,7 +13,8 @@ use tracing::{info, warn};
 
 use super::block_on;
 use super::exit::Failure;
-use crate::config::{self, Config, Settings};
+use crate::config::{self, Config, Settings, TslUrl};
+use crate::driver::Driver;
 use crate::logging;
 use crate::server::Server;
 use crate::tsl::kernel::Kernel;
@@ -49,15 +50,26 @@ async fn serve(config: Config) -> Result<(), Failure> {
         catch(SignalKind::terminate())?,
         catch(SignalKind::interrupt())?,
     ];
-    let kernel = Kernel::connect().await?;
+    let mut drivers = Vec::new();
+    for tsl in &config.tsls {
+        drivers.push(match tsl.url {
+            TslUrl::Local => Driver::new(Arc::new(Kernel::connect().await?)),
+        });
+    }
     let listeners: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
-    let addresses = config.addresses.to_string();
-    let range = config.start_port..=config.end_port;
-    let server = Server::start(config, Arc::new(kernel)).await?;
+    let tsls = config.tsls.clone();
+    let server = Server::start(config, drivers).await?;
+    for tsl in tsls {
+        info!(
+            tsl = tsl.name,
+            set = tsl.set,
+            addresses = %tsl.addresses,
+            range = ?(tsl.start_port..=tsl.end_port),
+            "relays"
+        );
+    }
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        %addresses,
-        ?range,
         "ready, listening on {}",
         listeners.join(", ")
     );

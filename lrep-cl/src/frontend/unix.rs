@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::protocol::lrkproxy::{Frame, frame};
-use crate::server::{Client, Service};
+use crate::server::Service;
 
 /// How long the rest of a request is waited for. A client whose buffers ran over sends fewer
 /// spaces than a request has, and would wait for its answer for ever.
@@ -86,13 +86,19 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Answers connections until `stop`, then what these have sent, then returns.
-pub async fn serve(socket: UnixSocket, service: Arc<Service>, stop: CancellationToken) {
+/// Answers connections until `stop`, then what these have sent, then returns. `listener` is its
+/// place in the configuration.
+pub async fn serve(
+    socket: UnixSocket,
+    listener: usize,
+    service: Arc<Service>,
+    stop: CancellationToken,
+) {
     let connections = TaskTracker::new();
     let spawn = |stream| {
         let (service, stop) = (Arc::clone(&service), stop.clone());
         connections.spawn(async move {
-            if let Err(error) = converse(stream, &service, &stop).await {
+            if let Err(error) = converse(stream, listener, &service, &stop).await {
                 debug!("a connection broke: {error}");
             }
         });
@@ -122,6 +128,7 @@ pub async fn serve(socket: UnixSocket, service: Arc<Service>, stop: Cancellation
 /// Answers the requests of one connection, each in one write, until it ends or makes no sense.
 async fn converse(
     mut stream: UnixStream,
+    listener: usize,
     service: &Service,
     stop: &CancellationToken,
 ) -> io::Result<()> {
@@ -129,8 +136,8 @@ async fn converse(
     loop {
         match frame(&received) {
             Frame::Complete(len) => {
-                let request = received.drain(..len).collect();
-                if let Some(answer) = service.answer(Client::Unix, request).await {
+                let request: Vec<u8> = received.drain(..len).collect();
+                if let Some(answer) = service.answer(listener, &request).await {
                     stream.write_all(&answer).await?;
                 }
             }
@@ -149,11 +156,11 @@ async fn converse(
                 }
             }
             Frame::Partial => match timeout(REST, stream.read_buf(&mut received)).await {
-                Ok(Ok(0)) | Err(_) => return reject(stream, service, received).await,
+                Ok(Ok(0)) | Err(_) => return reject(stream, listener, service, &received).await,
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(error),
             },
-            Frame::TooLong => return reject(stream, service, received).await,
+            Frame::TooLong => return reject(stream, listener, service, &received).await,
             Frame::Unknown => {
                 debug!("closed a connection that speaks no known protocol");
                 return Ok(());
@@ -164,8 +171,13 @@ async fn converse(
 
 /// Answers a request whose end cannot be found, so that its sender does not wait for ever, and
 /// ends the connection.
-async fn reject(mut stream: UnixStream, service: &Service, request: Vec<u8>) -> io::Result<()> {
-    if let Some(answer) = service.answer(Client::Unix, request).await {
+async fn reject(
+    mut stream: UnixStream,
+    listener: usize,
+    service: &Service,
+    request: &[u8],
+) -> io::Result<()> {
+    if let Some(answer) = service.answer(listener, request).await {
         stream.write_all(&answer).await?;
     }
     Ok(())

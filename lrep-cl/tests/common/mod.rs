@@ -17,7 +17,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use lrep_cl::addresses::Addresses;
-use lrep_cl::config::{Config, Listen, LogFormat, LogLevel};
+use lrep_cl::balance::Algorithm;
+use lrep_cl::config::{Config, Health, Listen, LogFormat, LogLevel, TslConfig, TslUrl};
+use lrep_cl::driver::Driver;
 use lrep_cl::intent::Timeouts;
 use lrep_cl::server::Server;
 use lrep_cl::tsl::{
@@ -47,6 +49,7 @@ pub struct Memory {
     pub news: AtomicU64,
     pub sets: AtomicU64,
     pub dels: AtomicU64,
+    pub dumps: AtomicU64,
     pub subscriptions: AtomicU64,
     events: Mutex<Option<mpsc::UnboundedSender<Event>>>,
 }
@@ -64,6 +67,7 @@ impl Memory {
             news: AtomicU64::new(0),
             sets: AtomicU64::new(0),
             dels: AtomicU64::new(0),
+            dumps: AtomicU64::new(0),
             subscriptions: AtomicU64::new(0),
             events: Mutex::default(),
         })
@@ -258,6 +262,7 @@ impl Tsl for Memory {
 
     async fn session_dump(&self) -> Result<Vec<SessionState>> {
         self.gate().await?;
+        self.dumps.fetch_add(1, Ordering::SeqCst);
         let table = self.table.lock();
         Ok(table
             .iter()
@@ -308,13 +313,28 @@ pub fn config(listen: Vec<Listen>) -> Config {
         unix_mode: 0o600,
         unix_group: None,
         allow: vec!["127.0.0.0/8".parse().expect("a network")],
-        addresses: Addresses {
-            internal: Ipv4Addr::new(127, 0, 0, 21),
-            external: Ipv4Addr::new(127, 0, 0, 22),
-            mappings: vec!["198.51.100.9=127.0.0.23".parse().expect("a mapping")],
+        tsls: vec![TslConfig {
+            name: "local".to_owned(),
+            url: TslUrl::Local,
+            set: 0,
+            weight: 1,
+            addresses: Addresses {
+                internal: Ipv4Addr::new(127, 0, 0, 21),
+                external: Ipv4Addr::new(127, 0, 0, 22),
+                mappings: vec!["198.51.100.9=127.0.0.23".parse().expect("a mapping")],
+            },
+            start_port: 20000,
+            end_port: 30000,
+        }],
+        sets: Vec::new(),
+        algorithm: Algorithm::Linear,
+        health: Health {
+            timeout: Duration::from_secs(1),
+            bound: Duration::from_secs(5),
+            disable: Duration::from_secs(60),
         },
-        start_port: 20000,
-        end_port: 30000,
+        call_life: Duration::from_secs(3600),
+        calls_expected: 0,
         timeouts: Timeouts {
             fixed: None,
             min: Duration::from_secs(1),
@@ -360,7 +380,9 @@ impl Daemon {
                 .build()
                 .expect("a runtime");
             runtime.block_on(async {
-                let server = Server::start(config, tsl).await.expect("starts");
+                let server = Server::start(config, vec![Driver::new(tsl)])
+                    .await
+                    .expect("starts");
                 ready
                     .send(server.udp_addresses().expect("addresses")[0])
                     .expect("awaited");

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The TSLs of a configuration: where each is, what it has of its own, and whom it serves.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
+
+use super::{Listen, Network};
+use crate::addresses::{Addresses, Mapping};
+
+/// One TSL, with all that is needed to work with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TslConfig {
+    /// Its URL as it was written: its name in messages, and for consistent hashing.
+    pub name: String,
+    /// Where it is.
+    pub url: TslUrl,
+    /// The set it belongs to.
+    pub set: u32,
+    /// How many calls it gets in proportion to others of its set.
+    pub weight: u32,
+    /// Its relay addresses.
+    pub addresses: Addresses,
+    /// First relay port: even, 1024 at least.
+    pub start_port: u16,
+    /// Last relay port.
+    pub end_port: u16,
+}
+
+/// When a TSL counts as gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// After this long without an answer it gets no new calls (`lreproxy_tout`).
+    pub timeout: Duration,
+    /// After this long the outcome of a command counts as unknown (`lreproxy_tout` times
+    /// `lreproxy_retr`).
+    pub bound: Duration,
+    /// A TSL that answers nothing is left alone for this long (`lreproxy_disable_tout`).
+    pub disable: Duration,
+}
+
+/// Where a TSL is.
+#[derive(Clone, Debug, DeserializeFromStr, Eq, Ord, PartialEq, PartialOrd, SerializeDisplay)]
+pub enum TslUrl {
+    /// On this host: what the key `tsl` names.
+    Local,
+}
+
+impl FromStr for TslUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "local" => Ok(Self::Local),
+            _ => Err(format!("`{text}` is no TSL: allowed is local")),
+        }
+    }
+}
+
+impl fmt::Display for TslUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("local"),
+        }
+    }
+}
+
+/// TSLs of one set, in the words of Kamailio's parameter: `[SET ==] URL[=WEIGHT] URL[=WEIGHT]...`.
+#[derive(Clone, Debug, DeserializeFromStr, PartialEq, Eq, SerializeDisplay)]
+pub struct TslSet {
+    /// The number of the set.
+    pub set: u32,
+    /// Its TSLs and their weights.
+    pub members: Vec<(TslUrl, u32)>,
+}
+
+impl FromStr for TslSet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (set, rest) = match text.split_once("==") {
+            Some((set, rest)) => {
+                let number = set.trim().parse();
+                let bad = |_| format!("`{}` is no number of a set, as in `1 == local`", set.trim());
+                (number.map_err(bad)?, rest)
+            }
+            None => (0, text),
+        };
+        let members = rest
+            .split_whitespace()
+            .map(|member| match member.rsplit_once('=') {
+                Some((url, weight)) => {
+                    let bad = |_| format!("`{weight}` is no weight, as in `{url}=2`");
+                    Ok((url.parse()?, weight.parse().map_err(bad)?))
+                }
+                None => Ok((member.parse()?, 1)),
+            })
+            .collect::<Result<Vec<_>, String>>()?;
+        if members.is_empty() {
+            return Err(format!("`{text}` names no TSL, as `0 == local` does"));
+        }
+        Ok(Self { set, members })
+    }
+}
+
+impl fmt::Display for TslSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.set != 0 {
+            write!(f, "{} == ", self.set)?;
+        }
+        for (index, (url, weight)) in self.members.iter().enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            write!(f, "{space}{url}")?;
+            if *weight != 1 {
+                write!(f, "={weight}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whom a set serves; its text form is `LISTENER=SET` or `NETWORK=SET`.
+#[derive(Clone, Debug, DeserializeFromStr, PartialEq, Eq, SerializeDisplay)]
+pub struct SetRule {
+    /// Who is served.
+    pub who: Who,
+    /// By which set.
+    pub set: u32,
+}
+
+/// Some SIP servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Those that ask this listener.
+    Listener(Listen),
+    /// Those with such an address.
+    Network(Network),
+}
+
+impl SetRule {
+    /// Whether it is about a client of this listener with this address.
+    pub fn is_about(&self, listen: &Listen, address: Option<IpAddr>) -> bool {
+        match &self.who {
+            Who::Listener(listener) => listener == listen,
+            Who::Network(network) => address.is_some_and(|address| network.contains(address)),
+        }
+    }
+}
+
+impl FromStr for SetRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (who, set) = text.rsplit_once('=')?;
+            let (who, set) = (who.trim(), set.trim().parse().ok()?);
+            let listener = who.parse().map(Who::Listener);
+            let who = listener.or_else(|_| who.parse().map(Who::Network)).ok()?;
+            Some(Self { who, set })
+        };
+        parse().ok_or_else(|| {
+            format!(
+                "`{text}` is of neither form: allowed are udp:127.0.0.1:22333=1 for those who ask \
+                 a listener and 192.0.2.0/24=1 for those who have an address"
+            )
+        })
+    }
+}
+
+impl fmt::Display for SetRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.who {
+            Who::Listener(listen) => write!(f, "{listen}={}", self.set),
+            Who::Network(network) => write!(f, "{network}={}", self.set),
+        }
+    }
+}
+
+/// What one TSL has of its own; a key that is not given is as for all.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MediaHost {
+    /// As the key of this name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub internal_ip: Option<Ipv4Addr>,
+    /// As the key of this name; its internal_ip when that is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_ip: Option<Ipv4Addr>,
+    /// As the key of this name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<Vec<Mapping>>,
+    /// As the key of this name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_port: Option<u16>,
+    /// As the key of this name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_port: Option<u16>,
+}
+
+/// The media hosts by URL.
+pub type MediaHosts = BTreeMap<TslUrl, MediaHost>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_reads_back_from_its_text_and_bad_ones_say_what_is_allowed() {
+        for text in ["local", "3 == local=2"] {
+            let set: TslSet = text.parse().expect(text);
+            assert_eq!(set.to_string(), text);
+        }
+        assert_eq!(
+            "0==local=5".parse(),
+            Ok(TslSet {
+                set: 0,
+                members: vec![(TslUrl::Local, 5)]
+            })
+        );
+        for (text, part) in [
+            ("", "names no TSL"),
+            ("1 ==", "names no TSL"),
+            ("one == local", "no number of a set"),
+            ("local=heavy", "no weight"),
+            ("nowhere", "no TSL"),
+        ] {
+            let error = text.parse::<TslSet>().expect_err(text);
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_about_a_listener_or_about_addresses() {
+        let listen: Listen = "udp:127.0.0.1:22333".parse().expect("valid");
+        let other: Listen = "unix:/run/a".parse().expect("valid");
+        let address = "192.0.2.7".parse().ok();
+        let rule = |text: &str| text.parse::<SetRule>().expect("valid");
+        assert!(rule("udp:127.0.0.1:22333=4").is_about(&listen, None));
+        assert!(!rule("udp:127.0.0.1:22333=4").is_about(&other, address));
+        assert!(rule("192.0.2.0/24=4").is_about(&other, address));
+        assert!(!rule("192.0.2.0/24=4").is_about(&other, None));
+        for text in ["udp:127.0.0.1:22333=4", "unix:/run/a=1", "2001:db8::/32=2"] {
+            assert_eq!(rule(text).to_string(), text);
+        }
+        let error = "kamailio=1".parse::<SetRule>().expect_err("bad");
+        assert!(error.contains("192.0.2.0/24=1"), "{error}");
+    }
+}

@@ -1,0 +1,803 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The controller without its sockets: what comes in, what is to be done, and nothing else.
+//!
+//! The edge ([`crate::server`]) tells the core of requests, outcomes and events, each with the time,
+//! and does what the core wants done. So whole calls, with TSLs that are slow, lose answers or
+//! die, can be played through in a test, and the same happens again with the same input.
+//!
+//! What a late answer costs decides the shape: the SIP servers' workers block, stall or crash.
+//! `P` and `G` are answered from memory. `S` and `D` wait for the TSL, but only for
+//! [`ANSWER_BOUND`].
+
+pub mod command;
+mod journal;
+mod layer;
+#[cfg(test)]
+mod model;
+mod placements;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use tracing::{debug, error, info, warn};
+
+use self::command::{Command, Outcome, Token};
+use self::layer::{Io, Job, Layer, Wish, is_full};
+use self::placements::Placements;
+use crate::alarm::{Alarms, Withheld};
+use crate::balance::{Algorithm, Balancer, Candidate};
+use crate::call::Media;
+use crate::config::Config;
+use crate::intent::{self, Refusal};
+use crate::logging::call_span;
+use crate::protocol::lrkproxy::{
+    self, Command as Request, FRAME_MAX, Framing, Malformed, NodeConfig, Relay, Verdict,
+};
+use crate::reply_cache::{Known, ReplyCache};
+use crate::tsl::{self, Event, SessionState};
+
+/// Longest wait for a TSL before an `S` or a `D` is answered without its outcome. Clients must
+/// have their answer within 400 ms.
+pub const ANSWER_BOUND: Duration = Duration::from_millis(300);
+
+/// Answers kept for retransmissions.
+const CACHED_ANSWERS: usize = 65_536;
+
+/// Numbers a request that is not answered yet.
+pub type RequestId = u64;
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Client {
+    /// A socket that sends datagrams and may repeat them.
+    Udp {
+        /// Which of the configuration's listeners it sent to.
+        listener: usize,
+        /// Its own address.
+        peer: SocketAddr,
+    },
+    /// A connection of a unix socket, which repeats nothing.
+    Unix {
+        /// Which of the configuration's listeners it came to.
+        listener: usize,
+        /// A number of its own.
+        connection: u64,
+    },
+}
+
+impl Client {
+    /// Whom it belongs to: all workers of a SIP server are one.
+    fn server(self) -> SipServer {
+        match self {
+            Self::Udp { listener, peer } => (listener, Some(peer.ip().to_canonical())),
+            Self::Unix { listener, .. } => (listener, None),
+        }
+    }
+
+    fn listener(self) -> usize {
+        match self {
+            Self::Udp { listener, .. } | Self::Unix { listener, .. } => listener,
+        }
+    }
+}
+
+/// A SIP server: the listener it asks, and its address.
+type SipServer = (usize, Option<IpAddr>);
+
+/// What the edge is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send this to a client.
+    Answer {
+        /// To whom.
+        client: Client,
+        /// The whole answer.
+        bytes: Vec<u8>,
+    },
+    /// Have a TSL carry out a command, and tell its outcome.
+    Command {
+        /// Its place in the configuration.
+        tsl: usize,
+        /// Comes back with the outcome.
+        token: Token,
+        /// The command.
+        command: Command,
+    },
+    /// A TSL was opened, or could not be.
+    Opened {
+        /// Its place in the configuration.
+        tsl: usize,
+        /// Why it could not be opened.
+        result: tsl::Result<()>,
+    },
+}
+
+/// A request that waits for a TSL.
+#[derive(Debug)]
+struct Pending {
+    client: Client,
+    request: Vec<u8>,
+    /// What is answered when no outcome comes in time.
+    fallback: Verdict,
+}
+
+/// The controller.
+#[derive(Debug)]
+pub struct Core {
+    config: Config,
+    layers: Vec<Layer>,
+    /// By the number of the set.
+    balancers: BTreeMap<u32, Balancer>,
+    placements: Placements,
+    /// The TSL whose addresses a SIP server was told last.
+    homes: HashMap<SipServer, usize>,
+    cache: ReplyCache<(Client, Vec<u8>)>,
+    alarms: Alarms,
+    pending: HashMap<RequestId, Pending>,
+    /// When the pending requests have waited for long enough, in this order.
+    due: VecDeque<(Instant, RequestId)>,
+    request: RequestId,
+    token: Token,
+}
+
+impl Core {
+    /// A core that opens its TSLs.
+    pub fn new(config: Config, now: Instant, actions: &mut Vec<Action>) -> Self {
+        // Only among several does it matter how one of them is.
+        let counts = config.tsls.len() > 1;
+        let layers = config
+            .tsls
+            .iter()
+            .enumerate()
+            .map(|(index, tsl)| {
+                Layer::new(
+                    index,
+                    tsl.clone(),
+                    config.health,
+                    config.owner,
+                    config.limits,
+                    counts,
+                    now,
+                )
+            })
+            .collect();
+        let balancers = config
+            .tsls
+            .iter()
+            .map(|tsl| (tsl.set, Balancer::new(config.algorithm)))
+            .collect();
+        let mut core = Self {
+            placements: Placements::new(config.call_life, config.calls_expected),
+            config,
+            layers,
+            balancers,
+            homes: HashMap::new(),
+            cache: ReplyCache::new(CACHED_ANSWERS),
+            alarms: Alarms::default(),
+            pending: HashMap::new(),
+            due: VecDeque::new(),
+            request: 0,
+            token: 0,
+        };
+        core.tick(now, actions);
+        core
+    }
+
+    /// Whether this client may ask for anything. The protocol has no authentication.
+    pub fn admits(&mut self, peer: SocketAddr, now: Instant) -> bool {
+        let admitted = self
+            .config
+            .allow
+            .iter()
+            .any(|network| network.contains(peer.ip().to_canonical()));
+        if !admitted {
+            self.alarm("client", now, |withheld| {
+                warn!(
+                    withheld,
+                    "ignored a request from {peer}: add its address to `allow` if it is a SIP \
+                     server of yours"
+                );
+            });
+        }
+        admitted
+    }
+
+    /// Takes a request. Whether it is or will be answered: not when it is none of the protocol's,
+    /// or a repetition of one being carried out, or when silence is the answer.
+    pub fn request(
+        &mut self,
+        client: Client,
+        request: &[u8],
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let framing = match client {
+            Client::Udp { .. } => Framing::Datagram,
+            Client::Unix { .. } => Framing::Stream,
+        };
+        let Some(command) = lrkproxy::decode(request, framing) else {
+            return false;
+        };
+        // What is not repeated, or does nothing, needs no memory of it.
+        let is_idle = matches!(
+            command,
+            Request::Ping | Request::Set(Err(_)) | Request::Delete(Err(_))
+        );
+        if !is_idle && matches!(client, Client::Udp { .. }) {
+            match self.cache.begin(&(client, request.to_vec()), now) {
+                Known::New => {}
+                Known::InFlight => return false,
+                Known::Answered(bytes) => {
+                    debug!(?client, "repeated request answered as before");
+                    actions.push(Action::Answer { client, bytes });
+                    return true;
+                }
+            }
+        }
+        match command {
+            Request::Ping => {
+                if !self.is_in_service(client, now) {
+                    return false;
+                }
+                let bytes = lrkproxy::pong(request);
+                actions.push(Action::Answer { client, bytes });
+            }
+            Request::NodeConfig => {
+                let config = self.node_config(client, now);
+                let bytes = lrkproxy::node_config(request, &config);
+                self.answer(client, request, bytes, now, actions);
+            }
+            Request::Set(Ok(relay)) => match self.wanted(client, &relay, now) {
+                Ok((tsl, media)) => {
+                    self.place(relay.call_id, tsl, &media, now, actions);
+                    let wish = Wish::Set(Box::new(media));
+                    self.ask(tsl, client, request, relay.call_id, wish, now, actions);
+                }
+                Err(refusal) => {
+                    self.refused(&refusal, relay.call_id, now);
+                    let bytes = lrkproxy::verdict(request, refusal.verdict());
+                    self.answer(client, request, bytes, now, actions);
+                }
+            },
+            Request::Delete(Ok(relay)) => {
+                let places = self.named(&relay);
+                match places.split_first() {
+                    Some((&(tsl, answerer), others)) => {
+                        for &(other, answerer) in others {
+                            self.clear(other, relay.call_id, answerer, now, actions);
+                        }
+                        let wish = Wish::Delete(answerer);
+                        self.ask(tsl, client, request, relay.call_id, wish, now, actions);
+                    }
+                    None => {
+                        call_span(relay.call_id).in_scope(|| debug!("nothing to delete"));
+                        let bytes = lrkproxy::verdict(request, Verdict::Ok);
+                        self.answer(client, request, bytes, now, actions);
+                    }
+                }
+            }
+            Request::Set(Err(why)) | Request::Delete(Err(why)) => {
+                self.malformed(why, request, now);
+                let bytes = lrkproxy::verdict(request, Verdict::Ok);
+                actions.push(Action::Answer { client, bytes });
+            }
+        }
+        true
+    }
+
+    /// Takes what came of a command.
+    pub fn outcome(
+        &mut self,
+        tsl: usize,
+        token: Token,
+        result: tsl::Result<Outcome>,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let table = self.with(tsl, now, actions, |layer, io| {
+            layer.outcome(token, result, io)
+        });
+        if let Some(Some(sessions)) = table {
+            self.adopt(tsl, sessions, now, actions);
+        }
+    }
+
+    /// Takes what a TSL tells unasked; `None` when it can tell no more.
+    pub fn event(
+        &mut self,
+        tsl: usize,
+        event: Option<Event>,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        self.with(tsl, now, actions, |layer, io| layer.event(event, io));
+    }
+
+    /// Does what is due: see [`Self::deadline`].
+    pub fn tick(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        while self.due.front().is_some_and(|(due, _)| *due <= now) {
+            if let Some((_, request)) = self.due.pop_front() {
+                self.give_up(request, now, actions);
+            }
+        }
+        self.placements.expire(now);
+        for tsl in 0..self.layers.len() {
+            self.with(tsl, now, actions, Layer::tick);
+        }
+    }
+
+    /// When [`Self::tick`] has something to do, should nothing else happen.
+    pub fn deadline(&self) -> Option<Instant> {
+        let layers = self.layers.iter().filter_map(Layer::deadline);
+        let due = self.due.front().map(|(due, _)| *due);
+        layers.chain(due).chain(self.placements.deadline()).min()
+    }
+
+    /// Whether every request is answered.
+    pub fn is_answered(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Whether everything that was asked for has come about or has failed.
+    pub fn is_idle(&self) -> bool {
+        self.is_answered() && self.layers.iter().all(Layer::is_idle)
+    }
+
+    /// Works with one TSL, then sees to the jobs that are over.
+    fn with<R>(
+        &mut self,
+        tsl: usize,
+        now: Instant,
+        actions: &mut Vec<Action>,
+        work: impl FnOnce(&mut Layer, &mut Io<'_>) -> R,
+    ) -> Option<R> {
+        let mut finished = Vec::new();
+        let mut io = Io {
+            now,
+            actions,
+            token: &mut self.token,
+            alarms: &mut self.alarms,
+            finished: &mut finished,
+        };
+        let result = work(self.layers.get_mut(tsl)?, &mut io);
+        for (job, result) in finished {
+            self.finish(tsl, job, result, now, actions);
+        }
+        Some(result)
+    }
+
+    /// The media an `S` asks for, and the TSL to relay it.
+    fn wanted(
+        &mut self,
+        client: Client,
+        relay: &Relay<'_>,
+        now: Instant,
+    ) -> Result<(usize, Media), Refusal> {
+        let set = self.set_of(client);
+        let mut able = Vec::new();
+        let mut refusal: Option<Refusal> = None;
+        for (index, layer) in self.layers.iter().enumerate() {
+            if layer.config.set != set {
+                continue;
+            }
+            match intent::wanted(relay, &layer.config.addresses, &self.config.timeouts) {
+                Ok(media) => able.push((index, media.learning(self.config.learning))),
+                // Of several, the one that knows the addresses says what is wrong.
+                Err(other) if !matches!(refusal, Some(ref known) if !known.is_foreign()) => {
+                    refusal = Some(other);
+                }
+                Err(_) => {}
+            }
+        }
+        let places: Vec<usize> = able.iter().map(|(index, _)| *index).collect();
+        let chosen = self
+            .choose(&places, relay.call_id, now)
+            .and_then(|chosen| able.into_iter().find(|(index, _)| *index == chosen));
+        let Some((tsl, media)) = chosen else {
+            return Err(refusal.unwrap_or(Refusal::NoTsl { set }));
+        };
+        self.homes.insert(client.server(), tsl);
+        self.watch_ports(tsl, &media, relay.call_id, now);
+        Ok((tsl, media))
+    }
+
+    /// This media of a call is at this TSL from now on. Others, that were given up meanwhile, are to
+    /// remove what they hold of it as soon as they can.
+    fn place(
+        &mut self,
+        call_id: &[u8],
+        tsl: usize,
+        media: &Media,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        self.placements.touch(call_id, tsl, now);
+        let answerer = media.answerer.local;
+        for other in (0..self.layers.len()).filter(|other| *other != tsl) {
+            if self.layers[other].may_hold(call_id, answerer) {
+                self.clear(other, call_id, answerer, now, actions);
+            }
+        }
+    }
+
+    /// Has a TSL end a media that nobody waits for.
+    fn clear(
+        &mut self,
+        tsl: usize,
+        call_id: &[u8],
+        answerer: SocketAddr,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let job = Job::new(call_id, Wish::Delete(answerer), None, now);
+        self.submit(tsl, job, now, actions);
+    }
+
+    /// Which of these TSLs a call goes to: where it is, as long as that one lives.
+    fn choose(&mut self, places: &[usize], call_id: &[u8], now: Instant) -> Option<usize> {
+        let placed = self
+            .placements
+            .get(call_id)
+            .filter(|place| places.contains(place));
+        if let Some(place) = placed {
+            if self
+                .layers
+                .get(place)
+                .is_some_and(|layer| layer.is_alive(now))
+            {
+                return Some(place);
+            }
+        }
+        self.balance(places, call_id, now)
+            .or(placed)
+            .or_else(|| places.first().copied())
+    }
+
+    /// The one of these TSLs that is next for a new call; `None` when none can take it.
+    fn balance(&mut self, places: &[usize], call_id: &[u8], now: Instant) -> Option<usize> {
+        let usable: Vec<_> = places
+            .iter()
+            .filter_map(|&index| Some((index, self.layers.get(index)?)))
+            .filter(|(_, layer)| layer.is_usable(now))
+            .collect();
+        let set = usable.first()?.1.config.set;
+        // Counting is not for free.
+        let counts = self.config.algorithm == Algorithm::LeastSessions;
+        let candidates: Vec<_> = usable
+            .into_iter()
+            .map(|(index, layer)| Candidate {
+                index,
+                name: &layer.config.name,
+                weight: layer.config.weight,
+                sessions: if counts { layer.sessions() } else { 0 },
+                packet_rate: layer.packet_rate(),
+            })
+            .collect();
+        self.balancers.get_mut(&set)?.choose(&candidates, call_id)
+    }
+
+    /// The TSLs that may hold what a `D` is for, the likeliest first, and the relay address it names
+    /// there. A TSL that was not read yet may hold anything.
+    fn named(&self, relay: &Relay<'_>) -> Vec<(usize, SocketAddr)> {
+        let placed = self.placements.get(relay.call_id);
+        let mut places: Vec<_> = self
+            .layers
+            .iter()
+            .enumerate()
+            .filter_map(|(index, layer)| {
+                let answerer = intent::named(relay, &layer.config.addresses)?;
+                Some((index, answerer, layer))
+            })
+            .filter(|(_, answerer, layer)| {
+                !layer.is_read() || layer.may_hold(relay.call_id, *answerer)
+            })
+            .collect();
+        places.sort_by_key(|(index, answerer, layer)| {
+            let holds = layer.calls.find(relay.call_id, *answerer).is_some();
+            (!holds, placed != Some(*index))
+        });
+        let named = places.into_iter();
+        named
+            .map(|(index, answerer, _)| (index, answerer))
+            .collect()
+    }
+
+    /// Has a TSL fulfil a wish, and the client answered with what comes of it.
+    #[expect(clippy::too_many_arguments, reason = "a request and where it goes")]
+    fn ask(
+        &mut self,
+        tsl: usize,
+        client: Client,
+        request: &[u8],
+        call_id: &[u8],
+        wish: Wish,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        self.request += 1;
+        let id = self.request;
+        let fallback = match wish {
+            Wish::Set(_) => Verdict::Error,
+            // Whatever comes of it, clients only understand OK.
+            Wish::Delete(_) => Verdict::Ok,
+        };
+        self.pending.insert(
+            id,
+            Pending {
+                client,
+                request: request.to_vec(),
+                fallback,
+            },
+        );
+        self.due.push_back((now + ANSWER_BOUND, id));
+        let job = Job::new(call_id, wish, Some(id), now + ANSWER_BOUND);
+        self.submit(tsl, job, now, actions);
+    }
+
+    fn submit(&mut self, tsl: usize, job: Job, now: Instant, actions: &mut Vec<Action>) {
+        let refused = self.with(tsl, now, actions, |layer, io| {
+            layer.wake(io);
+            let is_closed = layer.is_closed(io.now);
+            let (id, is_end) = (job.asker, matches!(job.wish, Wish::Delete(_)));
+            match layer.submit(job, io) {
+                Err(job) => Some((job.asker, true)),
+                // It would be in vain to wait for a TSL that is gone.
+                Ok(()) => (is_closed && is_end).then_some((id, false)),
+            }
+        });
+        let Some(Some((request, overload))) = refused else {
+            return;
+        };
+        if overload {
+            self.alarm("overload", now, |withheld| {
+                error!(
+                    withheld,
+                    "too many requests wait for the relay: relay not changed"
+                );
+            });
+        }
+        if let Some(pending) = self.take_pending(request) {
+            self.conclude(&pending, pending.fallback, now, actions);
+        }
+    }
+
+    fn finish(
+        &mut self,
+        tsl: usize,
+        mut job: Job,
+        result: tsl::Result<()>,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        if let (Err(error), Wish::Set(media)) = (&result, &job.wish) {
+            let waits = job.asker.is_some_and(|id| self.pending.contains_key(&id));
+            if is_full(error) && waits {
+                job.refused_by.push(tsl);
+                if let Some(other) = self.alternative(&job, media, now) {
+                    let (label, media) = (job.label.clone(), **media);
+                    self.place(&label, other, &media, now, actions);
+                    return self.submit(other, job, now, actions);
+                }
+            }
+        }
+        match self.take_pending(job.asker) {
+            Some(pending) => {
+                let verdict = match result {
+                    Ok(()) => Verdict::Ok,
+                    Err(_) => pending.fallback,
+                };
+                self.conclude(&pending, verdict, now, actions);
+            }
+            None if job.asker.is_none() => {}
+            None => call_span(&job.label).in_scope(|| {
+                info!(
+                    done = result.is_ok(),
+                    "{} later than it was answered",
+                    job.wish.name()
+                );
+            }),
+        }
+    }
+
+    fn take_pending(&mut self, request: Option<RequestId>) -> Option<Pending> {
+        self.pending.remove(&request?)
+    }
+
+    /// Another TSL with the same addresses that a call may be given to.
+    fn alternative(&mut self, job: &Job, media: &Media, now: Instant) -> Option<usize> {
+        let set = self.layers.get(*job.refused_by.first()?)?.config.set;
+        let places: Vec<usize> = (0..self.layers.len())
+            .filter(|index| !job.refused_by.contains(index))
+            .filter(|&index| {
+                let config = &self.layers[index].config;
+                let locals = config.addresses.locals();
+                let has = |local: SocketAddr| locals.iter().any(|&ip| local.ip() == ip);
+                config.set == set && has(media.offerer.local) && has(media.answerer.local)
+            })
+            .collect();
+        self.balance(&places, &job.label, now)
+    }
+
+    /// Answers a request whose outcome did not come in time.
+    fn give_up(&mut self, request: RequestId, now: Instant, actions: &mut Vec<Action>) {
+        let Some(pending) = self.pending.remove(&request) else {
+            return;
+        };
+        self.alarm("slow", now, |withheld| {
+            error!(
+                withheld,
+                request = %pending.request.escape_ascii(),
+                "the relay did not answer within {} ms: answered without waiting for it",
+                ANSWER_BOUND.as_millis()
+            );
+        });
+        self.conclude(&pending, pending.fallback, now, actions);
+    }
+
+    fn conclude(
+        &mut self,
+        pending: &Pending,
+        verdict: Verdict,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let bytes = lrkproxy::verdict(&pending.request, verdict);
+        self.answer(pending.client, &pending.request, bytes, now, actions);
+    }
+
+    fn answer(
+        &mut self,
+        client: Client,
+        request: &[u8],
+        bytes: Vec<u8>,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        if matches!(client, Client::Udp { .. }) {
+            let key = (client, request.to_vec());
+            self.cache.finish(key, bytes.clone(), now);
+        }
+        actions.push(Action::Answer { client, bytes });
+    }
+
+    /// Takes the table of a TSL for what it holds. What calls have on another TSL meanwhile, since this
+    /// one was away, is removed here.
+    fn adopt(
+        &mut self,
+        tsl: usize,
+        sessions: Vec<SessionState>,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let mut moved = Vec::new();
+        for session in &sessions {
+            let Some(media) = Media::of(session) else {
+                continue;
+            };
+            if session.owner != self.config.owner {
+                continue;
+            }
+            let (label, answerer) = (&session.label, media.answerer.local);
+            match self.placements.get(label).filter(|place| *place != tsl) {
+                Some(place) if self.layers[place].may_hold(label, answerer) => {
+                    moved.push((label.clone(), answerer));
+                }
+                Some(_) => {}
+                None => self.placements.touch(label, tsl, now),
+            }
+        }
+        self.with(tsl, now, actions, |layer, io| layer.adopt(sessions, io));
+        for (label, answerer) in moved {
+            call_span(&label).in_scope(|| {
+                info!(
+                    tsl = self.layers[tsl].config.name,
+                    "relay removed, since the call has gone to another TSL meanwhile"
+                );
+            });
+            self.clear(tsl, &label, answerer, now, actions);
+        }
+    }
+
+    /// Which set of TSLs serves this client.
+    fn set_of(&self, client: Client) -> u32 {
+        self.config.set_of(client.listener(), client.server().1)
+    }
+
+    /// Whether a client may go on giving calls to this node: the TSL whose addresses it was told
+    /// must be there. A client that was told none yet needs its answer: there are some that never
+    /// ask again.
+    fn is_in_service(&self, client: Client, now: Instant) -> bool {
+        // Without an answer a unix client waits for ever.
+        let Client::Udp { .. } = client else {
+            return true;
+        };
+        // With one TSL only, there is nothing better for the client to do.
+        let set = self.set_of(client);
+        let home = self.homes.get(&client.server());
+        home.is_none_or(|&home| {
+            self.layers.get(home).is_none_or(|layer| {
+                layer.config.set != set || self.layers.len() == 1 || !layer.is_closed(now)
+            })
+        })
+    }
+
+    fn node_config(&mut self, client: Client, now: Instant) -> NodeConfig {
+        let set = self.set_of(client);
+        let server = client.server();
+        let places: Vec<usize> = (0..self.layers.len())
+            .filter(|&index| self.layers[index].config.set == set)
+            .collect();
+        let home = self.homes.get(&server).copied();
+        let known = home.filter(|home| places.contains(home));
+        let alive = known.filter(|&home| self.layers[home].is_usable(now));
+        let name = format!("{server:?}");
+        let chosen = alive
+            .or_else(|| self.balance(&places, name.as_bytes(), now))
+            .or(known)
+            .or_else(|| places.first().copied())
+            .unwrap_or(0);
+        self.homes.insert(server, chosen);
+        let layer = &self.layers[chosen];
+        let config = NodeConfig {
+            start_port: layer.config.start_port,
+            end_port: layer.config.end_port,
+            current_port: layer.ports.current(now),
+            internal_ip: layer.config.addresses.internal,
+            external_ip: layer.config.addresses.external,
+        };
+        info!(
+            tsl = layer.config.name,
+            current_port = config.current_port,
+            "told a client addresses and ports"
+        );
+        config
+    }
+
+    /// Takes note of the ports a client has picked.
+    fn watch_ports(&mut self, tsl: usize, media: &Media, call_id: &[u8], now: Instant) {
+        let Some(layer) = self.layers.get_mut(tsl) else {
+            return;
+        };
+        layer.ports.seen(media.answerer.local.port());
+        let acceptable = layer.ports.acceptable();
+        let (start, end) = (layer.config.start_port, layer.config.end_port);
+        if let Some(port) = media.ports().find(|port| !acceptable.contains(port)) {
+            self.alarm("port-range", now, |withheld| {
+                call_span(call_id).in_scope(|| {
+                    warn!(
+                        withheld,
+                        "the SIP server picked relay port {port}, outside of {start} to {end}: \
+                         give its module and lrep-cl the same start_port and end_port",
+                    );
+                });
+            });
+        }
+    }
+
+    /// Tells of a frame that is no whole command. It is answered `OK`, as the protocol has it.
+    fn malformed(&mut self, why: Malformed, request: &[u8], now: Instant) {
+        self.alarm("malformed", now, |withheld| {
+            let frame = &request[..request.len().min(FRAME_MAX)];
+            error!(
+                withheld,
+                frame = %frame.escape_ascii(),
+                "request ignored: {why}; the SIP server's buffers have probably run over, which \
+                 Call-IDs of more than 48 bytes do to it"
+            );
+        });
+    }
+
+    fn refused(&mut self, refusal: &Refusal, call_id: &[u8], now: Instant) {
+        self.alarm(refusal.kind(), now, |withheld| {
+            call_span(call_id).in_scope(|| error!(withheld, "no relay installed: {refusal}"));
+        });
+    }
+
+    fn alarm(&mut self, kind: &'static str, now: Instant, log: impl FnOnce(Withheld)) {
+        if let Some(withheld) = self.alarms.due(kind, now) {
+            log(withheld);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the log says about sessions.
+
+use nix::errno::Errno;
+use tracing::{info, warn};
+
+use crate::logging::call_span;
+use crate::tsl::{self, Alarm, AlarmReason, EndReason, Endpoint, SessionState};
+
+/// A party and where the relay faces it.
+pub fn party(party: &Endpoint) -> String {
+    match party.remote {
+        Some(remote) => format!("{remote} at {}", party.local),
+        None => format!("on hold at {}", party.local),
+    }
+}
+
+/// Of what kind a failed command is, and what is to be done about it.
+pub fn cure(error: &tsl::Error) -> (&'static str, &'static str) {
+    let refusals = [
+        // What can be wrong with a command of ours is where the parties are.
+        (
+            Errno::EINVAL,
+            "party",
+            "; correct the address in the party's SDP (or custom_sdp_ip_avp): it must be a single \
+             host other than the relay's",
+        ),
+        (
+            Errno::ENOSPC,
+            "sessions-max",
+            "; raise sessions_max, or send calls to another relay",
+        ),
+        (
+            Errno::EUSERS,
+            "half-open-max",
+            "; raise half_open_max, or find out who begins so many calls",
+        ),
+        (
+            Errno::EDQUOT,
+            "memory-max",
+            "; raise memory_max, or send calls to another relay",
+        ),
+    ];
+    refusals
+        .into_iter()
+        .find(|(errno, ..)| error.is(*errno))
+        .map_or(("command", ""), |(_, kind, cure)| (kind, cure))
+}
+
+/// Logs what a TSL is alarmed about.
+pub fn log_alarm(alarm: &Alarm) {
+    let Alarm {
+        local,
+        source,
+        packets,
+        ..
+    } = alarm;
+    let tell = || match alarm.reason {
+        AlarmReason::ForeignSource => warn!(
+            "dropped {packets} packets to {local} that are not the party's, the first from {source}: \
+             a stranger, or a party behind NAT (see `admission`)"
+        ),
+        AlarmReason::Flood if alarm.session.is_some() => {
+            warn!("dropped {packets} packets to {local}: {source} sends more than it may");
+        }
+        AlarmReason::Flood => warn!(
+            "dropped {packets} packets to ports of no call, one of them from {source} to {local}: \
+             somebody scans the relay's ports, or goes on after the end of calls"
+        ),
+        AlarmReason::Loop => warn!(
+            "dropped {packets} packets to {local} that go round, the first from {source}: a party's \
+             address is a relay's, or routing has a loop"
+        ),
+    };
+    match &alarm.session {
+        Some(session) => call_span(&session.label).in_scope(tell),
+        None => tell(),
+    }
+}
+
+/// Logs the end of a session, with what it has relayed.
+pub fn log_end(session: &SessionState, reason: EndReason) {
+    let (packets, bytes) = tsl::sum(session);
+    info!(
+        session = session.id,
+        reason = reason.name(),
+        packets,
+        bytes,
+        age_s = session.age_ms / 1000,
+        "relay ended"
+    );
+}

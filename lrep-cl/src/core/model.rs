@@ -1,0 +1,498 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Whole calls played through at random, with TSLs that are late, fail, lose answers, start anew
+//! and forget, and a daemon that is restarted, compared with a simple model of what should be there.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use nix::errno::Errno;
+use proptest::prelude::*;
+
+use super::*;
+use crate::addresses::Addresses;
+use crate::call::Calls;
+use crate::config::{Config, Health, LogFormat, LogLevel, TslConfig, TslUrl};
+use crate::intent::Timeouts;
+use crate::tsl::{
+    Counters, Created, EndReason, Learning, Limits, NewSession, Refusal as Refused, SessionId,
+    StreamState,
+};
+
+const OWNER: u32 = 7;
+const TSLS: usize = 3;
+
+fn config() -> Config {
+    let address = "127.0.0.21".parse().expect("an address");
+    let tsl = |index: usize| TslConfig {
+        name: format!("tsl-{index}"),
+        url: TslUrl::Local,
+        set: 0,
+        weight: 1,
+        addresses: Addresses {
+            internal: address,
+            external: address,
+            mappings: Vec::new(),
+        },
+        start_port: 20000,
+        end_port: 30000,
+    };
+    Config {
+        listen: Vec::new(),
+        unix_mode: 0o600,
+        unix_group: None,
+        allow: Vec::new(),
+        tsls: (0..TSLS).map(tsl).collect(),
+        sets: Vec::new(),
+        algorithm: Algorithm::RoundRobin,
+        health: Health {
+            timeout: Duration::from_secs(1),
+            bound: Duration::from_secs(5),
+            disable: Duration::from_secs(60),
+        },
+        call_life: Duration::from_secs(3600),
+        calls_expected: 0,
+        timeouts: Timeouts {
+            fixed: None,
+            min: Duration::from_secs(1),
+            max: Duration::from_secs(3600),
+        },
+        learning: Learning::default(),
+        limits: Limits::default(),
+        owner: OWNER,
+        log_level: LogLevel::Error,
+        log_format: LogFormat::Text,
+    }
+}
+
+/// A table that carries commands out as the module does.
+#[derive(Debug, Default)]
+struct Table {
+    sessions: BTreeMap<SessionId, NewSession>,
+    next: SessionId,
+}
+
+fn locals(session: &NewSession) -> impl Iterator<Item = SocketAddr> + '_ {
+    let streams = session.streams.iter();
+    streams.flat_map(|stream| [stream.a.local, stream.b.local])
+}
+
+fn refused(errno: Errno) -> tsl::Error {
+    tsl::Error::Refused(Refused {
+        errno: errno as i32,
+        message: None,
+    })
+}
+
+impl Table {
+    fn carry_out(&mut self, command: Command) -> tsl::Result<Outcome> {
+        match command {
+            Command::Subscribe | Command::Configure(_) => Ok(Outcome::Done),
+            Command::Totals => Ok(Outcome::Totals(Box::default())),
+            Command::Dump => Ok(Outcome::Table(self.dump())),
+            Command::New(new) => {
+                let clashes = |other: &NewSession| {
+                    locals(other).any(|local| locals(&new).any(|mine| mine == local))
+                };
+                let taken = self.sessions.iter().filter(|(_, other)| clashes(other));
+                let replaced: Vec<_> = taken.map(|(id, _)| *id).collect();
+                self.sessions.retain(|id, _| !replaced.contains(id));
+                self.next += 1;
+                self.sessions.insert(self.next, new);
+                let id = self.next;
+                Ok(Outcome::Created(Created { id, replaced }))
+            }
+            Command::Set(set) => {
+                let known = self.sessions.get_mut(&set.id);
+                known.ok_or_else(|| refused(Errno::ENOENT))?.streams = set.streams;
+                Ok(Outcome::Done)
+            }
+            Command::Delete(id) => {
+                let ended = self.sessions.remove(&id);
+                let ended = ended.ok_or_else(|| refused(Errno::ENOENT))?;
+                Ok(Outcome::Ended(Box::new(state(id, &ended))))
+            }
+        }
+    }
+
+    fn dump(&self) -> Vec<SessionState> {
+        let sessions = self.sessions.iter();
+        sessions.map(|(id, session)| state(*id, session)).collect()
+    }
+}
+
+fn state(id: SessionId, session: &NewSession) -> SessionState {
+    let idle = |stream| StreamState {
+        stream,
+        learned_a: None,
+        learned_b: None,
+        from_a: Counters::default(),
+        from_b: Counters::default(),
+        quality_a: None,
+        quality_b: None,
+    };
+    SessionState {
+        id,
+        label: session.label.clone(),
+        owner: session.owner,
+        timeout_ms: session.timeout_ms,
+        age_ms: 0,
+        idle_ms: 0,
+        streams: session.streams.iter().copied().map(idle).collect(),
+    }
+}
+
+/// How a command ends.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Done,
+    /// Not carried out, for want of memory.
+    Refused,
+    /// Carried out, but nobody hears of it.
+    AnswerLost,
+    /// Neither.
+    CommandLost,
+}
+
+/// What happens next.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A call is given a block of ports and an answerer.
+    Set { call: u8, block: u8, party: u8 },
+    /// The call on that block ends.
+    Delete { call: u8, block: u8 },
+    /// One of the commands on their way ends.
+    Command {
+        which: prop::sample::Index,
+        fate: Fate,
+    },
+    /// All of them end well.
+    Settle,
+    /// A session ends by its timeout; perhaps its event is lost.
+    Expire {
+        which: prop::sample::Index,
+        is_told: bool,
+    },
+    /// A TSL starts anew, with an empty table.
+    Anew { tsl: usize },
+    /// The daemon is killed and started again.
+    Restart,
+    /// Time passes.
+    Wait { ms: u64 },
+}
+
+/// What SIP servers and time do.
+fn calm() -> impl Strategy<Value = Step> {
+    let which = any::<prop::sample::Index>();
+    prop_oneof![
+        8 => (0..5_u8, 0..4_u8, 1..9_u8)
+            .prop_map(|(call, block, party)| Step::Set { call, block, party }),
+        4 => (0..5_u8, 0..4_u8).prop_map(|(call, block)| Step::Delete { call, block }),
+        16 => which.prop_map(|which| Step::Command { which, fate: Fate::Done }),
+        4 => Just(Step::Settle),
+        3 => (0..900_u64).prop_map(|ms| Step::Wait { ms }),
+    ]
+}
+
+/// What goes wrong.
+fn trouble() -> impl Strategy<Value = Step> {
+    let which = any::<prop::sample::Index>;
+    let fate = prop_oneof![
+        Just(Fate::Refused),
+        Just(Fate::AnswerLost),
+        Just(Fate::CommandLost),
+    ];
+    prop_oneof![
+        3 => (which(), fate).prop_map(|(which, fate)| Step::Command { which, fate }),
+        2 => (which(), any::<bool>())
+            .prop_map(|(which, is_told)| Step::Expire { which, is_told }),
+        1 => (0..TSLS).prop_map(|tsl| Step::Anew { tsl }),
+        1 => Just(Step::Restart),
+        1 => (0..10_000_u64).prop_map(|ms| Step::Wait { ms }),
+    ]
+}
+
+/// A call on a block of ports.
+type Place = (u8, u8);
+
+struct World {
+    now: Instant,
+    core: Core,
+    tables: Vec<Table>,
+    on_their_way: Vec<(usize, Token, Command)>,
+    /// Requests without an answer, and when they were made.
+    unanswered: HashMap<Vec<u8>, Instant>,
+    cookie: u32,
+    /// What should be there: the answerer's host number.
+    wanted: BTreeMap<Place, u8>,
+    /// Calls and blocks of which something went wrong: nothing is known of these.
+    uncertain: BTreeSet<Place>,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Instant::now();
+        let mut actions = Vec::new();
+        let core = Core::new(config(), now, &mut actions);
+        let mut world = Self {
+            now,
+            core,
+            tables: (0..TSLS).map(|_| Table::default()).collect(),
+            on_their_way: Vec::new(),
+            unanswered: HashMap::new(),
+            cookie: 0,
+            wanted: BTreeMap::new(),
+            uncertain: BTreeSet::new(),
+        };
+        world.act(actions);
+        world.settle();
+        world
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Answer { bytes, .. } => {
+                    let request = &bytes[..bytes.len() - 2];
+                    let asked = self.unanswered.remove(request);
+                    let asked = asked.expect("each request is answered once");
+                    assert!(self.now <= asked + ANSWER_BOUND);
+                }
+                Action::Command {
+                    tsl,
+                    token,
+                    command,
+                } => {
+                    self.is_alone(tsl, &command);
+                    self.on_their_way.push((tsl, token, command));
+                }
+                Action::Opened { .. } => {}
+            }
+        }
+    }
+
+    /// Of one call, and for one port, there is never more than one command on its way.
+    fn is_alone(&self, tsl: usize, command: &Command) {
+        let Command::New(new) = command else {
+            return;
+        };
+        for (other, _, command) in &self.on_their_way {
+            if let (Command::New(known), true) = (command, *other == tsl) {
+                assert_ne!(known.label, new.label);
+                assert!(locals(known).all(|local| locals(new).all(|mine| mine != local)));
+            }
+        }
+    }
+
+    fn ask(&mut self, letter: char, (call, block): Place, party: u8) {
+        self.cookie += 1;
+        let (cookie, port) = (self.cookie, 20000 + 4 * u16::from(block));
+        let request = format!(
+            "1_{cookie} {letter} 127.0.0.11 127.0.0.21 127.0.0.21 127.0.1.{party} 40000 {port} {} \
+             41000 60 call-{call} ",
+            port + 2
+        )
+        .into_bytes();
+        self.unanswered.insert(request.clone(), self.now);
+        let client = Client::Udp {
+            listener: 0,
+            peer: "127.0.0.1:5060".parse().expect("an address"),
+        };
+        let mut actions = Vec::new();
+        let now = self.now;
+        assert!(self.core.request(client, &request, now, &mut actions));
+        self.act(actions);
+        // A repetition changes nothing, and is answered alike or not at all.
+        let mut actions = Vec::new();
+        let before = self.on_their_way.len();
+        self.core.request(client, &request, now, &mut actions);
+        for action in actions {
+            assert!(matches!(action, Action::Answer { .. }), "{action:?}");
+        }
+        assert_eq!(self.on_their_way.len(), before);
+    }
+
+    fn end(&mut self, which: usize, fate: Fate) {
+        let (tsl, token, command) = self.on_their_way.swap_remove(which);
+        if !matches!(fate, Fate::Done) {
+            self.doubt_all();
+        }
+        let result = match fate {
+            Fate::Done => self.tables[tsl].carry_out(command),
+            Fate::Refused => Err(refused(Errno::ENOMEM)),
+            Fate::CommandLost => Err(tsl::Error::NoAnswer),
+            Fate::AnswerLost => {
+                let _ = self.tables[tsl].carry_out(command);
+                Err(tsl::Error::NoAnswer)
+            }
+        };
+        let mut actions = Vec::new();
+        self.core
+            .outcome(tsl, token, result, self.now, &mut actions);
+        self.act(actions);
+    }
+
+    /// After a fault only the bookkeeping is compared, not what each call holds.
+    fn doubt_all(&mut self) {
+        for call in 0..5 {
+            self.uncertain.extend((0..4).map(|block| (call, block)));
+        }
+    }
+
+    fn settle(&mut self) {
+        while !self.on_their_way.is_empty() {
+            self.end(0, Fate::Done);
+        }
+    }
+
+    fn wait(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            let due = self.core.deadline().filter(|due| *due <= end);
+            self.now = due.unwrap_or(end).max(self.now);
+            let mut actions = Vec::new();
+            self.core.tick(self.now, &mut actions);
+            self.act(actions);
+            let Some(_) = due else {
+                return;
+            };
+            assert!(
+                self.core.deadline().is_none_or(|next| next > self.now),
+                "what is due is done"
+            );
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Set { call, block, party } => {
+                // Another call on the same ports is a collision: the newer one wins, unless it is
+                // given to another TSL.
+                let place = (call, block);
+                let others: Vec<Place> = (0..5)
+                    .map(|other| (other, block))
+                    .filter(|other| *other != place && self.wanted.contains_key(other))
+                    .collect();
+                self.uncertain.extend(others);
+                self.wanted.insert(place, party);
+                self.ask('S', place, party);
+            }
+            Step::Delete { call, block } => {
+                self.wanted.remove(&(call, block));
+                self.ask('D', (call, block), 1);
+            }
+            Step::Command { which, fate } => {
+                if !self.on_their_way.is_empty() {
+                    self.end(which.index(self.on_their_way.len()), fate);
+                }
+            }
+            Step::Settle => self.settle(),
+            Step::Expire { which, is_told } => {
+                let all: Vec<_> = self
+                    .tables
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(tsl, table)| table.sessions.keys().map(move |id| (tsl, *id)))
+                    .collect();
+                if all.is_empty() {
+                    return;
+                }
+                let (tsl, id) = all[which.index(all.len())];
+                let session = self.tables[tsl].sessions.remove(&id).expect("is there");
+                self.doubt_all();
+                let event = if is_told {
+                    Event::Ended(state(id, &session), EndReason::Expired)
+                } else {
+                    Event::Overrun
+                };
+                let mut actions = Vec::new();
+                self.core.event(tsl, Some(event), self.now, &mut actions);
+                self.act(actions);
+            }
+            Step::Anew { tsl } => {
+                self.doubt_all();
+                self.tables[tsl].sessions.clear();
+                let mut actions = Vec::new();
+                self.core.event(tsl, None, self.now, &mut actions);
+                self.act(actions);
+            }
+            Step::Restart => {
+                self.doubt_all();
+                self.on_their_way.clear();
+                self.unanswered.clear();
+                let mut actions = Vec::new();
+                self.core = Core::new(config(), self.now, &mut actions);
+                self.act(actions);
+            }
+            Step::Wait { ms } => self.wait(Duration::from_millis(ms)),
+        }
+    }
+
+    /// When all that was begun has ended, the books agree with what is there.
+    fn compare(&mut self) {
+        for _ in 0..3 {
+            self.settle();
+            // Longer than a TSL is left alone.
+            self.wait(Duration::from_secs(61));
+        }
+        self.settle();
+        assert!(self.unanswered.is_empty(), "{:?}", self.unanswered);
+        assert!(self.core.is_idle());
+        for (layer, table) in self.core.layers.iter().zip(&self.tables) {
+            let (known, strange) = Calls::adopt(&table.dump());
+            assert!(strange.is_empty());
+            assert_eq!(layer.calls, known, "{}", layer.config.name);
+            let mut ports: Vec<u16> = known
+                .media()
+                .flat_map(|media| media.ports().collect::<Vec<_>>())
+                .collect();
+            ports.sort_unstable();
+            assert_eq!(layer.ports.in_use(), ports, "{}", layer.config.name);
+        }
+        for place in (0..5).flat_map(|call| (0..4).map(move |block| (call, block))) {
+            if self.uncertain.contains(&place) {
+                continue;
+            }
+            let (call, block) = place;
+            let label = format!("call-{call}");
+            let local = SocketAddr::from(([127, 0, 0, 21], 20000 + 4 * u16::from(block)));
+            let there: Vec<_> = self
+                .tables
+                .iter()
+                .flat_map(|table| table.sessions.values())
+                .filter(|session| session.label == label.as_bytes())
+                .filter_map(|session| session.streams.first())
+                .filter(|stream| stream.b.local == local)
+                .map(|stream| stream.b.remote.map(|remote| remote.to_string()))
+                .collect();
+            let wanted: Vec<_> = self
+                .wanted
+                .get(&place)
+                .map(|party| Some(format!("127.0.1.{party}:41000")))
+                .into_iter()
+                .collect();
+            assert_eq!(there, wanted, "{label} on {local}");
+        }
+    }
+}
+
+fn play(steps: Vec<Step>) {
+    let mut world = World::new();
+    for step in steps {
+        world.step(step);
+    }
+    world.compare();
+}
+
+proptest! {
+    #[test]
+    fn every_call_holds_what_was_asked_for_last(steps in prop::collection::vec(calm(), 1..80)) {
+        play(steps);
+    }
+
+    #[test]
+    fn whatever_goes_wrong_the_books_agree_with_the_tables(
+        steps in prop::collection::vec(prop_oneof![5 => calm(), 1 => trouble()], 1..80),
+    ) {
+        play(steps);
+    }
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Has a TSL carry out the core's commands, and brings back what it says.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::core::command::{Command, Outcome, Token};
+use crate::tsl::{Error, Event, Result, Tsl};
+
+/// A command and the token that comes back with its outcome.
+pub type Order = (Token, Command);
+
+/// Where outcomes and events go.
+pub trait Listener: Send + Sync + 'static {
+    /// What came of a command.
+    fn outcome(&self, token: Token, result: Result<Outcome>);
+
+    /// What the TSL tells unasked; `None` when it can tell no more.
+    fn event(&self, event: Option<Event>);
+}
+
+/// A TSL of any kind, ready to be worked with.
+pub struct Driver(Box<Drive>);
+
+type Drive = dyn FnOnce(Duration, Orders, Arc<dyn Listener>) -> Work + Send;
+
+type Orders = mpsc::UnboundedReceiver<Order>;
+
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Driver")
+    }
+}
+
+impl Driver {
+    /// Drives this TSL.
+    pub fn new<T: Tsl>(tsl: Arc<T>) -> Self {
+        Self(Box::new(move |bound, orders, listener| {
+            Box::pin(drive(tsl, bound, orders, listener))
+        }))
+    }
+
+    /// Carries out orders until there are no more and all have their outcome: no answer within
+    /// `bound` is one.
+    pub async fn run(self, bound: Duration, orders: Orders, listener: Arc<dyn Listener>) {
+        (self.0)(bound, orders, listener).await;
+    }
+}
+
+async fn drive<T: Tsl>(
+    tsl: Arc<T>,
+    bound: Duration,
+    mut orders: Orders,
+    listener: Arc<dyn Listener>,
+) {
+    let commands = tokio_util::task::TaskTracker::new();
+    // Ends with this task, or when another takes its place.
+    let mut subscription: Option<AbortOnDropHandle<()>> = None;
+    while let Some((token, command)) = orders.recv().await {
+        if command == Command::Subscribe {
+            drop(subscription.take());
+            let result = match timeout(bound, tsl.subscribe()).await {
+                Ok(Ok(events)) => {
+                    let told = tell(events, Arc::clone(&listener));
+                    subscription = Some(AbortOnDropHandle::new(tokio::spawn(told)));
+                    Ok(Outcome::Done)
+                }
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(Error::NoAnswer),
+            };
+            listener.outcome(token, result);
+            continue;
+        }
+        let (tsl, listener) = (Arc::clone(&tsl), Arc::clone(&listener));
+        commands.spawn(async move {
+            let result = timeout(bound, carry_out(&*tsl, command)).await;
+            listener.outcome(token, result.unwrap_or(Err(Error::NoAnswer)));
+        });
+    }
+    commands.close();
+    commands.wait().await;
+}
+
+async fn tell(mut events: mpsc::UnboundedReceiver<Event>, listener: Arc<dyn Listener>) {
+    while let Some(event) = events.recv().await {
+        listener.event(Some(event));
+    }
+    listener.event(None);
+}
+
+async fn carry_out<T: Tsl>(tsl: &T, command: Command) -> Result<Outcome> {
+    match command {
+        // Done where the events go.
+        Command::Subscribe => Ok(Outcome::Done),
+        Command::Configure(settings) => tsl.config_set(settings).await.map(|()| Outcome::Done),
+        Command::Dump => tsl.session_dump().await.map(Outcome::Table),
+        Command::Totals => tsl.totals_get().await.map(Box::new).map(Outcome::Totals),
+        Command::New(new) => tsl.session_new(new).await.map(Outcome::Created),
+        Command::Set(set) => tsl.session_set(set).await.map(|()| Outcome::Done),
+        Command::Delete(id) => {
+            let ended = tsl.session_del(id).await;
+            ended.map(Box::new).map(Outcome::Ended)
+        }
+    }
+}
