@@ -7,6 +7,7 @@ use crate::counters::Totals;
 use crate::events::{Alarm, Report};
 use crate::generated::{self, Command, EndReason, bulk, flush, session};
 use crate::session::{BulkCreated, Created, SessionState};
+use crate::writer::{EncodeError, Writer};
 
 /// The content of an answer or event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,51 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// The command it comes with; a session may come with `session-del`, too.
+    pub const fn command(&self) -> Command {
+        match self {
+            Self::Created(_) => Command::SessionNew,
+            Self::BulkCreated(_) => Command::SessionBulkNew,
+            Self::Session(_) => Command::SessionGet,
+            Self::Flushed(_) => Command::SessionFlush,
+            Self::Config(_) => Command::ConfigGet,
+            Self::Totals(_) => Command::TotalsGet,
+            Self::Ended(..) => Command::SessionEnded,
+            Self::Alarm(_) => Command::Alarm,
+            Self::Report(_) => Command::Report,
+        }
+    }
+
+    /// The attributes as [`Answer::decode`] reads them: those the kernel would send.
+    ///
+    /// # Errors
+    ///
+    /// A label, or what is known of a stream, that no netlink attribute can hold.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut writer = Writer::default();
+        match self {
+            Self::Created(created) => {
+                writer.uint(session::ID, created.id)?;
+                write_uints(&mut writer, session::REPLACED, &created.replaced)?;
+            }
+            Self::BulkCreated(created) => {
+                write_uints(&mut writer, bulk::ID, &created.ids)?;
+                write_uints(&mut writer, bulk::REPLACED, &created.replaced)?;
+            }
+            Self::Session(state) => state.encode(&mut writer)?,
+            Self::Flushed(ended) => writer.uint(flush::ENDED, *ended)?,
+            Self::Config(config) => config.encode(&mut writer)?,
+            Self::Totals(totals) => totals.encode(&mut writer)?,
+            Self::Ended(state, reason) => {
+                state.encode(&mut writer)?;
+                writer.u32(session::END_REASON, *reason as u32)?;
+            }
+            Self::Alarm(alarm) => alarm.encode(&mut writer)?,
+            Self::Report(report) => report.encode(&mut writer)?,
+        }
+        Ok(writer.finish())
+    }
+
     /// Reads the attributes that follow the generic netlink header.
     ///
     /// # Errors
@@ -83,4 +129,8 @@ impl Answer {
 
 fn uints(attributes: &Attributes<'_>, id: u16) -> Result<Vec<u64>, DecodeError> {
     attributes.all(id).map(|value| value.uint()).collect()
+}
+
+fn write_uints(writer: &mut Writer, id: u16, values: &[u64]) -> Result<(), EncodeError> {
+    values.iter().try_for_each(|value| writer.uint(id, *value))
 }

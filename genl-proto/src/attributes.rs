@@ -3,7 +3,8 @@
 //!
 //! Layout: `Documentation/userspace-api/netlink/intro.rst` and
 //! `include/uapi/linux/netlink.h` of the kernel. Nothing the sender writes can
-//! make the reader panic; attributes of unknown numbers are skipped.
+//! make the reader panic. Attributes of unknown numbers are skipped in what is told, and refused
+//! in what is asked for: who asks for more than is understood must not get less unawares.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -39,11 +40,14 @@ pub enum Problem {
     /// The string is not UTF-8.
     #[error("not UTF-8")]
     NotUtf8,
+    /// Nothing of this number may be there.
+    #[error("attribute {0} is not known")]
+    Unexpected(u16),
     /// The attributes inside do not fit into the bytes there are.
     #[error("truncated attribute")]
     Truncated,
-    /// Messages of this command carry no answer.
-    #[error("no answer has command {0}")]
+    /// Messages of this command carry no answer, or ask for nothing.
+    #[error("no such message has command {0}")]
     Command(u8),
 }
 
@@ -85,16 +89,40 @@ pub(crate) struct Attributes<'a> {
     found: Vec<Value<'a>>,
 }
 
+/// What is done with attributes of unknown numbers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    Skipped,
+    Refused,
+}
+
 /// The value of one attribute.
 #[derive(Clone, Copy)]
 pub(crate) struct Value<'a> {
     attribute: &'static Attribute,
     bytes: &'a [u8],
+    unknown: Unknown,
 }
 
 impl<'a> Attributes<'a> {
-    /// Reads attributes of this set.
+    /// Reads attributes of this set, and skips others.
     pub(crate) fn read(set: &'static [Attribute], bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::read_with(set, bytes, Unknown::Skipped)
+    }
+
+    /// Reads attributes of this set; no others may be there, nor in their nests.
+    pub(crate) fn read_strictly(
+        set: &'static [Attribute],
+        bytes: &'a [u8],
+    ) -> Result<Self, DecodeError> {
+        Self::read_with(set, bytes, Unknown::Refused)
+    }
+
+    fn read_with(
+        set: &'static [Attribute],
+        bytes: &'a [u8],
+        unknown: Unknown,
+    ) -> Result<Self, DecodeError> {
         let mut found = Vec::new();
         for attribute in NlasIterator::new(bytes) {
             let truncated = DecodeError::of_message(Problem::Truncated);
@@ -105,8 +133,14 @@ impl<'a> Attributes<'a> {
             let Some(bytes) = attribute.into_inner().get(NLA_HEADER_SIZE..length) else {
                 return Err(truncated);
             };
-            if let Some(attribute) = set.iter().find(|known| known.id == id) {
-                found.push(Value { attribute, bytes });
+            match set.iter().find(|known| known.id == id) {
+                Some(attribute) => found.push(Value {
+                    attribute,
+                    bytes,
+                    unknown,
+                }),
+                None if unknown == Unknown::Skipped => {}
+                None => return Err(DecodeError::of_message(Problem::Unexpected(id))),
             }
         }
         Ok(Self { set, found })
@@ -194,7 +228,7 @@ impl<'a> Value<'a> {
             Kind::Nest(set) => set,
             _ => &[],
         };
-        Attributes::read(set, self.bytes)
+        Attributes::read_with(set, self.bytes, self.unknown)
             .and_then(|attributes| decode(&attributes))
             .map_err(|error| error.within(self.attribute.name))
     }

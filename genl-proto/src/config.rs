@@ -38,26 +38,49 @@ pub struct Limits {
 }
 
 impl Config {
+    pub(crate) fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
+        writer.u32(config::PROTOCOL_VERSION, self.protocol_version)?;
+        let version = [self.module_version.as_bytes(), &[0]].concat();
+        writer.bytes(config::MODULE_VERSION, &version)?;
+        let (min, max) = match &self.ports {
+            Some(ports) => (*ports.start(), *ports.end()),
+            None => (0, 0),
+        };
+        writer.u16(config::PORT_MIN, min)?;
+        writer.u16(config::PORT_MAX, max)?;
+        encode_addresses(&self.local_addresses, writer)?;
+        writer.u32(config::QUALITY, self.quality.into())?;
+        self.limits.encode(writer)
+    }
+
     pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
-        let port = |id| attributes.get(id).map(|port| port.u16()).transpose();
-        let ports = match (port(config::PORT_MIN)?, port(config::PORT_MAX)?) {
-            (Some(min), Some(max)) if min > 0 => Some(min..=max),
+        let ports = match decode_ports(attributes)? {
+            Some((min, max)) if min > 0 => Some(min..=max),
             _ => None,
         };
         Ok(Self {
             protocol_version: attributes.required(config::PROTOCOL_VERSION)?.u32()?,
             module_version: attributes.required(config::MODULE_VERSION)?.string()?,
             ports,
-            local_addresses: attributes
-                .all(config::LOCAL_ADDRESS)
-                .map(|address| address.address())
-                .collect::<Result<_, _>>()?,
+            local_addresses: decode_addresses(attributes)?,
             quality: attributes.required(config::QUALITY)?.u32()? != 0,
-            limits: Limits {
-                sessions: attributes.required(config::SESSIONS_MAX)?.u32()?,
-                half_open: attributes.required(config::HALF_OPEN_MAX)?.u32()?,
-                memory: attributes.required(config::MEMORY_MAX)?.uint()?,
-            },
+            limits: Limits::decode(attributes)?,
+        })
+    }
+}
+
+impl Limits {
+    fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
+        writer.u32(config::SESSIONS_MAX, self.sessions)?;
+        writer.u32(config::HALF_OPEN_MAX, self.half_open)?;
+        writer.uint(config::MEMORY_MAX, self.memory)
+    }
+
+    fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            sessions: attributes.required(config::SESSIONS_MAX)?.u32()?,
+            half_open: attributes.required(config::HALF_OPEN_MAX)?.u32()?,
+            memory: attributes.required(config::MEMORY_MAX)?.uint()?,
         })
     }
 }
@@ -82,17 +105,48 @@ impl SetConfig {
             writer.u16(config::PORT_MIN, *ports.start())?;
             writer.u16(config::PORT_MAX, *ports.end())?;
         }
-        for address in &self.local_addresses {
-            writer.address(config::LOCAL_ADDRESS, *address)?;
-        }
+        encode_addresses(&self.local_addresses, writer)?;
         if let Some(quality) = self.quality {
             writer.u32(config::QUALITY, quality.into())?;
         }
-        if let Some(limits) = self.limits {
-            writer.u32(config::SESSIONS_MAX, limits.sessions)?;
-            writer.u32(config::HALF_OPEN_MAX, limits.half_open)?;
-            writer.uint(config::MEMORY_MAX, limits.memory)?;
-        }
-        Ok(())
+        self.limits.map_or(Ok(()), |limits| limits.encode(writer))
     }
+
+    pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
+        let quality = attributes.get(config::QUALITY);
+        let limits = [
+            config::SESSIONS_MAX,
+            config::HALF_OPEN_MAX,
+            config::MEMORY_MAX,
+        ];
+        let limited = limits.iter().any(|id| attributes.get(*id).is_some());
+        Ok(Self {
+            ports: decode_ports(attributes)?.map(|(min, max)| min..=max),
+            local_addresses: decode_addresses(attributes)?,
+            quality: quality
+                .map(|quality| quality.u32())
+                .transpose()?
+                .map(|quality| quality != 0),
+            limits: limited.then(|| Limits::decode(attributes)).transpose()?,
+        })
+    }
+}
+
+fn encode_addresses(addresses: &[IpAddr], writer: &mut Writer) -> Result<(), EncodeError> {
+    let mut addresses = addresses.iter();
+    addresses.try_for_each(|address| writer.address(config::LOCAL_ADDRESS, *address))
+}
+
+fn decode_addresses(attributes: &Attributes<'_>) -> Result<Vec<IpAddr>, DecodeError> {
+    let addresses = attributes.all(config::LOCAL_ADDRESS);
+    addresses.map(|address| address.address()).collect()
+}
+
+fn decode_ports(attributes: &Attributes<'_>) -> Result<Option<(u16, u16)>, DecodeError> {
+    let [min, max] = [config::PORT_MIN, config::PORT_MAX];
+    if attributes.get(min).is_none() && attributes.get(max).is_none() {
+        return Ok(None);
+    }
+    let port = |id| attributes.required(id)?.u16();
+    Ok(Some((port(min)?, port(max)?)))
 }

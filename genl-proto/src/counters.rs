@@ -3,6 +3,7 @@
 
 use crate::attributes::{Attributes, DecodeError};
 use crate::generated::{DropReason, counters, drops, totals};
+use crate::writer::{EncodeError, Writer};
 
 /// What one direction of a stream, or the whole namespace, has relayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +56,18 @@ impl FromIterator<(DropReason, u64)> for Drops {
 }
 
 impl Counters {
+    pub(crate) fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
+        writer.uint(counters::PACKETS, self.packets)?;
+        writer.uint(counters::BYTES, self.bytes)?;
+        for (reason, packets) in self.drops.iter() {
+            writer.nest(counters::DROPS, |writer| {
+                writer.u32(drops::REASON, reason as u32)?;
+                writer.uint(drops::PACKETS, packets)
+            })?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
         let drops = attributes.all(counters::DROPS).map(|drops| {
             drops.nest(|attributes| {
@@ -108,6 +121,30 @@ pub struct Refused {
 }
 
 impl Totals {
+    pub(crate) fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
+        for (id, number) in [
+            (totals::SESSIONS, self.sessions),
+            (totals::CREATED, self.created),
+            (totals::EXPIRED, self.expired),
+            (totals::REPLACED, self.replaced),
+        ] {
+            writer.uint(id, number)?;
+        }
+        writer.nest(totals::RELAYED, |writer| self.relayed.encode(writer))?;
+        for (id, number) in [
+            (totals::HALF_OPEN, self.half_open),
+            (totals::MEMORY, self.memory),
+            (totals::REFUSED_SESSIONS, self.refused.sessions),
+            (totals::REFUSED_HALF_OPEN, self.refused.half_open),
+            (totals::REFUSED_MEMORY, self.refused.memory),
+            (totals::ALARMS, self.alarms),
+            (totals::ALARMS_MISSED, self.alarms_missed),
+        ] {
+            writer.uint(id, number)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
         let number = |id| attributes.required(id)?.uint();
         Ok(Self {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::attributes::{Attributes, DecodeError};
 use crate::generated::{AlarmReason, alarm, report};
+use crate::writer::{EncodeError, Writer};
 
 /// Something is wrong with packets that arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,20 @@ pub struct AlarmedSession {
 }
 
 impl Alarm {
+    pub(crate) fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
+        writer.u32(alarm::REASON, self.reason as u32)?;
+        if let Some(session) = &self.session {
+            writer.uint(alarm::SESSION, session.id)?;
+            writer.bytes(alarm::LABEL, &session.label)?;
+            writer.u32(alarm::OWNER, session.owner)?;
+        }
+        writer.address(alarm::LOCAL_ADDRESS, self.local.ip())?;
+        writer.be16(alarm::LOCAL_PORT, self.local.port())?;
+        writer.address(alarm::SOURCE_ADDRESS, self.source.ip())?;
+        writer.be16(alarm::SOURCE_PORT, self.source.port())?;
+        writer.uint(alarm::PACKETS, self.packets)
+    }
+
     pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
         let session = attributes.get(alarm::SESSION).map(|id| {
             Ok(AlarmedSession {
@@ -68,6 +83,16 @@ pub struct Report {
 }
 
 impl Report {
+    pub(crate) fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
+        writer.uint(report::SESSION, self.session)?;
+        writer.address(report::LOCAL_ADDRESS, self.local.ip())?;
+        writer.be16(report::LOCAL_PORT, self.local.port())?;
+        writer.address(report::SOURCE_ADDRESS, self.source.ip())?;
+        writer.be16(report::SOURCE_PORT, self.source.port())?;
+        writer.uint(report::ARRIVED_NS, self.arrived_ns)?;
+        writer.bytes(report::PACKET, &self.packet)
+    }
+
     pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             session: attributes.required(report::SESSION)?.uint()?,

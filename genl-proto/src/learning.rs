@@ -119,6 +119,16 @@ impl Learning {
 }
 
 impl Learned {
+    /// Into the attributes of an endpoint.
+    pub(crate) fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
+        writer.address(endpoint::LEARNED_ADDRESS, self.remote.ip())?;
+        writer.be16(endpoint::LEARNED_PORT, self.remote.port())?;
+        if self.locked {
+            writer.flag(endpoint::LOCKED)?;
+        }
+        Ok(())
+    }
+
     /// From the attributes of an endpoint; `None` when it has learned nothing.
     pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Option<Self>, DecodeError> {
         let Some(address) = attributes.get(endpoint::LEARNED_ADDRESS) else {

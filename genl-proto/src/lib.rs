@@ -5,7 +5,8 @@
 //! made from `lreproxy.yaml`; the kernel module includes the same file. The
 //! rest is the userspace side: a [`Request`] becomes the attributes of a
 //! command, the attributes of an answer or event become an [`Answer`], and
-//! what the kernel refused becomes a [`Refusal`] in words.
+//! what the kernel refused becomes a [`Refusal`] in words. Who passes commands
+//! on to a kernel elsewhere reads requests and writes answers, too.
 //!
 //! [`Message`] carries both through the `genetlink` crate;
 //! `examples/sessions.rs` shows a command, a dump and the events.

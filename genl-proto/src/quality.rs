@@ -3,6 +3,7 @@
 
 use crate::attributes::{Attributes, DecodeError};
 use crate::generated::quality;
+use crate::writer::{EncodeError, Writer};
 
 /// How well the RTP packets of one direction arrived at the relay (RFC 3550 sections 6.4.1 and A.1
 /// to A.8).
@@ -34,6 +35,27 @@ pub struct Quality {
 }
 
 impl Quality {
+    pub(crate) fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
+        writer.u32(quality::SSRC, self.ssrc)?;
+        writer.u32(quality::HIGHEST_SEQUENCE, self.highest_sequence)?;
+        writer.u32(quality::JITTER, self.jitter)?;
+        for (id, number) in [
+            (quality::LOST, self.lost),
+            (quality::REORDERED, self.reordered),
+            (quality::DUPLICATES, self.duplicates),
+            (quality::JUMPS, self.jumps),
+            (quality::RESTARTS, self.restarts),
+            (quality::SSRC_CHANGES, self.ssrc_changes),
+            (quality::LAST_MS, self.last_ms),
+        ] {
+            writer.uint(id, number)?;
+        }
+        match self.clock_rate {
+            Some(rate) => writer.u32(quality::CLOCK_RATE, rate),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
         let number = |id| attributes.required(id)?.uint();
         Ok(Self {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a controller asks for.
 
+use crate::attributes::{Attributes, DecodeError, Problem};
 use crate::config::SetConfig;
-use crate::generated::{Command, bulk, flush, session};
+use crate::generated::{self, Command, bulk, flush, session};
 use crate::session::{NewSession, SetSession};
 use crate::writer::{EncodeError, Writer};
 
@@ -58,6 +59,50 @@ impl Request {
             Self::ConfigSet(_) => Command::ConfigSet,
             Self::TotalsGet => Command::TotalsGet,
         }
+    }
+
+    /// Reads what [`Request::encode`] has written for this command. `session-get` without an `id`
+    /// is the dump.
+    ///
+    /// # Errors
+    ///
+    /// Names the attribute that is missing, wrong or unknown. The limits of the protocol are not
+    /// checked.
+    pub fn decode(command: Command, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let read = |set| Attributes::read_strictly(set, bytes);
+        let id = || read(&session::ATTRS)?.required(session::ID)?.uint();
+        Ok(match command {
+            Command::SessionNew => Self::SessionNew(NewSession::decode(&read(&session::ATTRS)?)?),
+            Command::SessionSet => Self::SessionSet(SetSession::decode(&read(&session::ATTRS)?)?),
+            Command::SessionDel => Self::SessionDel(id()?),
+            Command::SessionGet if bytes.is_empty() => Self::SessionDump,
+            Command::SessionGet => Self::SessionGet(id()?),
+            Command::SessionFlush => {
+                let attributes = read(&flush::ATTRS)?;
+                let owner = attributes.get(flush::OWNER);
+                Self::SessionFlush(owner.map(|owner| owner.u32()).transpose()?)
+            }
+            Command::SessionBulkNew => {
+                let attributes = read(&bulk::ATTRS)?;
+                let several = attributes.all(bulk::SESSION);
+                let several = several.map(|session| session.nest(NewSession::decode));
+                Self::SessionBulkNew(several.collect::<Result<_, _>>()?)
+            }
+            Command::SessionBulkDel => {
+                let attributes = read(&bulk::ATTRS)?;
+                let ids = attributes.all(bulk::ID).map(|id| id.uint());
+                Self::SessionBulkDel(ids.collect::<Result<_, _>>()?)
+            }
+            Command::ConfigGet => read(&generated::config::ATTRS).map(|_| Self::ConfigGet)?,
+            Command::ConfigSet => {
+                Self::ConfigSet(SetConfig::decode(&read(&generated::config::ATTRS)?)?)
+            }
+            Command::TotalsGet => read(&generated::totals::ATTRS).map(|_| Self::TotalsGet)?,
+            Command::SessionEnded | Command::Alarm | Command::Report => {
+                let problem = Problem::Command(command as u8);
+                return Err(DecodeError::of_message(problem));
+            }
+        })
     }
 
     /// The attributes as they follow the generic netlink header.

@@ -33,6 +33,16 @@ impl NewSession {
         }
         Ok(())
     }
+
+    pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            label: attributes.required(session::LABEL)?.bytes().to_vec(),
+            owner: attributes.required(session::OWNER)?.u32()?,
+            timeout_ms: attributes.required(session::TIMEOUT_MS)?.u32()?,
+            streams: decode_streams(attributes)?,
+            replace: attributes.get(session::REPLACE).is_some(),
+        })
+    }
 }
 
 /// What is to change of a session.
@@ -65,6 +75,18 @@ impl SetSession {
         }
         encode_streams(&self.streams, writer)
     }
+
+    pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
+        let number = |id| attributes.get(id).map(|number| number.u32()).transpose();
+        let label = attributes.get(session::LABEL);
+        Ok(Self {
+            id: attributes.required(session::ID)?.uint()?,
+            label: label.map(|label| label.bytes().to_vec()),
+            owner: number(session::OWNER)?,
+            timeout_ms: number(session::TIMEOUT_MS)?,
+            streams: decode_streams(attributes)?,
+        })
+    }
 }
 
 fn encode_streams(streams: &[Stream], writer: &mut Writer) -> Result<(), EncodeError> {
@@ -72,6 +94,11 @@ fn encode_streams(streams: &[Stream], writer: &mut Writer) -> Result<(), EncodeE
         writer.nest(session::STREAM, |writer| stream.encode(writer))?;
     }
     Ok(())
+}
+
+fn decode_streams(attributes: &Attributes<'_>) -> Result<Vec<Stream>, DecodeError> {
+    let streams = attributes.all(session::STREAM);
+    streams.map(|stream| stream.nest(Stream::decode)).collect()
 }
 
 /// What came of making a session.
@@ -112,6 +139,18 @@ pub struct SessionState {
 }
 
 impl SessionState {
+    pub(crate) fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
+        writer.uint(session::ID, self.id)?;
+        writer.bytes(session::LABEL, &self.label)?;
+        writer.u32(session::OWNER, self.owner)?;
+        writer.u32(session::TIMEOUT_MS, self.timeout_ms)?;
+        for stream in &self.streams {
+            writer.nest(session::STREAM, |writer| stream.encode(writer))?;
+        }
+        writer.uint(session::AGE_MS, self.age_ms)?;
+        writer.uint(session::IDLE_MS, self.idle_ms)
+    }
+
     pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             id: attributes.required(session::ID)?.uint()?,

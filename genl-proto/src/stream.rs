@@ -126,7 +126,7 @@ impl Stream {
         writer.nest(stream::B, |writer| self.b.encode(writer))
     }
 
-    fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             kind: attributes
                 .required(stream::KIND)?
@@ -138,6 +138,30 @@ impl Stream {
 }
 
 impl StreamState {
+    pub(crate) fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
+        writer.u32(stream::KIND, self.stream.kind as u32)?;
+        for (id, endpoint, learned) in [
+            (stream::A, self.stream.a, self.learned_a),
+            (stream::B, self.stream.b, self.learned_b),
+        ] {
+            writer.nest(id, |writer| {
+                endpoint.encode(writer)?;
+                learned.map_or(Ok(()), |learned| learned.encode(writer))
+            })?;
+        }
+        writer.nest(stream::FROM_A, |writer| self.from_a.encode(writer))?;
+        writer.nest(stream::FROM_B, |writer| self.from_b.encode(writer))?;
+        for (id, quality) in [
+            (stream::QUALITY_A, self.quality_a),
+            (stream::QUALITY_B, self.quality_b),
+        ] {
+            if let Some(quality) = quality {
+                writer.nest(id, |writer| quality.encode(writer))?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
         let quality = |id| {
             let quality = attributes.get(id);

@@ -2,7 +2,7 @@
 //! What is said about answers that are not as they should be.
 
 use genl_proto::generated::{
-    Command, EndReason, counters, drops, endpoint, session, stream, totals,
+    Command, EndReason, config, counters, drops, endpoint, session, stream, totals,
 };
 use genl_proto::{Answer, Counters, NewSession, Problem, Request, SessionState, Totals};
 
@@ -48,6 +48,49 @@ fn a_missing_attribute_is_named() {
             &attributes,
             &format!("{name}: missing"),
         );
+    }
+}
+
+#[test]
+fn a_request_for_more_than_is_understood_is_refused_wherever_it_asks() {
+    let unknown = attribute(999, &[]);
+    let new = NewSession {
+        label: b"x".to_vec(),
+        owner: 1,
+        timeout_ms: 1000,
+        streams: vec![],
+        replace: false,
+    };
+    let plain = wire::new_session(&new);
+    let read = |attributes: &[Vec<u8>]| Request::decode(Command::SessionNew, &attributes.concat());
+    assert_eq!(read(&plain), Ok(Request::SessionNew(new)));
+    let mut attributes = plain.clone();
+    attributes.push(unknown.clone());
+    let text = read(&attributes).unwrap_err().to_string();
+    assert_eq!(text, "attribute 999 is not known");
+    let kind = attribute(stream::KIND, &0u32.to_ne_bytes());
+    let a = nest(stream::A, &[unknown]);
+    let mut attributes = plain;
+    attributes.push(nest(session::STREAM, &[kind, a]));
+    let text = read(&attributes).unwrap_err().to_string();
+    assert_eq!(text, "stream: a: attribute 999 is not known");
+}
+
+#[test]
+fn half_of_a_range_or_of_the_limits_is_not_passed_over() {
+    let port = attribute(config::PORT_MIN, &7u16.to_ne_bytes());
+    let error = Request::decode(Command::ConfigSet, &port).unwrap_err();
+    assert_eq!(error.to_string(), "port-max: missing");
+    let limit = attribute(config::HALF_OPEN_MAX, &7u32.to_ne_bytes());
+    let error = Request::decode(Command::ConfigSet, &limit).unwrap_err();
+    assert_eq!(error.to_string(), "sessions-max: missing");
+}
+
+#[test]
+fn what_is_told_is_no_request() {
+    for command in [Command::SessionEnded, Command::Alarm, Command::Report] {
+        let error = Request::decode(command, &[]).unwrap_err();
+        assert_eq!(error.problem(), Problem::Command(command as u8));
     }
 }
 
@@ -184,7 +227,11 @@ fn commands_that_are_only_acknowledged_have_no_answer() {
         Command::ConfigSet,
     ] {
         let number = command as u8;
-        is_refused(command, &[], &format!("no answer has command {number}"));
+        is_refused(
+            command,
+            &[],
+            &format!("no such message has command {number}"),
+        );
     }
 }
 

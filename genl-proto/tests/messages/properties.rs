@@ -394,6 +394,17 @@ proptest! {
     }
 
     #[test]
+    fn a_request_is_read_as_it_was_written(request in request()) {
+        let bytes = request.encode().unwrap();
+        prop_assert_eq!(Request::decode(request.command(), &bytes), Ok(request));
+    }
+
+    #[test]
+    fn an_answer_is_written_as_the_kernel_lays_attributes_out((_, answer) in answer()) {
+        prop_assert_eq!(answer.encode(), Ok(wire::answer(&answer).concat()));
+    }
+
+    #[test]
     fn an_answer_is_read_as_it_was_written((command, answer) in answer()) {
         let bytes = wire::answer(&answer).concat();
         prop_assert_eq!(Answer::decode(command, &bytes), Ok(answer));
@@ -416,6 +427,7 @@ proptest! {
         bytes in vec(any::<u8>(), 0..200),
     ) {
         let _ = Answer::decode(command, &bytes);
+        let _ = Request::decode(command, &bytes);
     }
 
     #[test]
