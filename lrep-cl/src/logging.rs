@@ -11,7 +11,8 @@ use std::io::Write;
 
 use tracing::{Span, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::config::{LogFormat, LogLevel};
 
@@ -31,18 +32,25 @@ pub fn subscriber(
     to: impl Write + Send + 'static,
 ) -> (Box<dyn Subscriber + Send + Sync>, WorkerGuard) {
     let (writer, guard) = NonBlocking::new(to);
+    let (ours, libraries) = match level {
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::WARN),
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::WARN),
+        LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
+    };
+    let filter = Targets::new()
+        .with_default(libraries)
+        .with_target(env!("CARGO_CRATE_NAME"), ours);
     let builder = tracing_subscriber::fmt()
         .with_writer(writer)
-        .with_max_level(match level {
-            LogLevel::Error => LevelFilter::ERROR,
-            LogLevel::Warn => LevelFilter::WARN,
-            LogLevel::Info => LevelFilter::INFO,
-            LogLevel::Debug => LevelFilter::DEBUG,
-            LogLevel::Trace => LevelFilter::TRACE,
-        });
+        .with_max_level(ours);
     let subscriber: Box<dyn Subscriber + Send + Sync> = match format {
-        LogFormat::Text => Box::new(builder.with_target(false).with_ansi(false).finish()),
-        LogFormat::Json => Box::new(builder.json().finish()),
+        LogFormat::Text => {
+            let plain = builder.with_target(false).with_ansi(false);
+            Box::new(plain.finish().with(filter))
+        }
+        LogFormat::Json => Box::new(builder.json().finish().with(filter)),
     };
     (subscriber, guard)
 }
@@ -64,7 +72,51 @@ impl fmt::Display for CallId<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
     use super::*;
+
+    /// Sends what is written.
+    struct Sent(Sender<Vec<u8>>);
+
+    impl Write for Sent {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(std::io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn libraries_are_silent_but_for_warnings_unless_everything_is_asked_for() {
+        let logged = |level| {
+            let (sender, written) = channel();
+            let (subscriber, guard) = subscriber(level, LogFormat::Text, Sent(sender));
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::debug!(target: "h2::codec", "a frame");
+                tracing::warn!(target: "h2::codec", "an oddity");
+                tracing::debug!("a decision");
+            });
+            drop(guard);
+            String::from_utf8(written.try_iter().flatten().collect()).expect("text")
+        };
+        let text = logged(LogLevel::Debug);
+        assert!(!text.contains("a frame"), "{text}");
+        assert!(
+            text.contains("an oddity") && text.contains("a decision"),
+            "{text}"
+        );
+        let text = logged(LogLevel::Info);
+        assert!(!text.contains("a decision"), "{text}");
+        let text = logged(LogLevel::Trace);
+        assert!(
+            text.contains("a frame") && text.contains("a decision"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn a_call_id_cannot_forge_log_lines() {
