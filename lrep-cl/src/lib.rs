@@ -30,4 +30,5 @@ pub mod protocol;
 pub mod reply_cache;
 pub mod rtcp;
 pub mod server;
+pub mod tls;
 pub mod tsl;

@@ -6,9 +6,12 @@
 //! layer is the truth: it outlives the controller, which adopts what it finds there.
 
 pub mod kernel;
+pub mod remote;
+pub mod serve;
 
 use std::future::Future;
 
+use genl_proto::generated::PROTOCOL_VERSION;
 pub use genl_proto::generated::{AlarmReason, DropReason, EndReason, LearningMode, StreamKind};
 pub use genl_proto::{
     Alarm, AlarmedSession, Config, Counters, Created, Endpoint, Learned, Learning, Limits,
@@ -93,6 +96,18 @@ impl Error {
     }
 }
 
+/// Refuses a layer that speaks another version of the protocol, older or newer.
+fn check_version(config: Config) -> Result<()> {
+    if config.protocol_version == PROTOCOL_VERSION {
+        return Ok(());
+    }
+    Err(Error::VersionDiffers {
+        module: config.module_version,
+        theirs: config.protocol_version,
+        ours: PROTOCOL_VERSION,
+    })
+}
+
 /// Result of a command.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -129,4 +144,35 @@ pub trait Tsl: Send + Sync + 'static {
 
     /// Tells the counters.
     fn totals_get(&self) -> impl Future<Output = Result<Totals>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_of_another_protocol_version_is_refused_with_both_versions_and_a_cure() {
+        let module = |protocol_version| Config {
+            protocol_version,
+            module_version: "9.8.7".to_owned(),
+            ports: None,
+            local_addresses: Vec::new(),
+            quality: true,
+            limits: Limits::default(),
+        };
+        assert_eq!(check_version(module(PROTOCOL_VERSION)), Ok(()));
+        for theirs in [PROTOCOL_VERSION - 1, PROTOCOL_VERSION + 1] {
+            let text = check_version(module(theirs))
+                .expect_err("another version")
+                .to_string();
+            for part in [
+                "version 9.8.7",
+                &format!("protocol version {theirs}"),
+                &format!("this program version {PROTOCOL_VERSION}"),
+                "install module and lrep-cl of the same release",
+            ] {
+                assert!(text.contains(part), "{text}");
+            }
+        }
+    }
 }

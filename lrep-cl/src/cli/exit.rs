@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use crate::config::ConfigError;
 use crate::server::StartError;
+use crate::tls::{DirectoryError, IdentityError};
 use crate::tsl;
+use crate::tsl::serve::ListenError;
 
 /// The exit codes and their meanings.
 pub const CODES: [(u8, &str); 12] = [
@@ -22,11 +24,11 @@ pub const CODES: [(u8, &str); 12] = [
     (69, "the kernel module is not loaded"),
     (70, "a fault of the program itself"),
     (71, "the system refused something else"),
-    (73, "a listener cannot be opened"),
+    (73, "a listener cannot be opened, or a file not be made"),
     (75, "sessions stand in the way of a new configuration"),
     (76, "the kernel module is of another protocol version"),
     (77, "permission is missing"),
-    (78, "the configuration is bad"),
+    (78, "the configuration, or a certificate, is bad"),
 ];
 
 /// The exit codes, for the help text.
@@ -129,6 +131,33 @@ impl From<StartError> for Failure {
             StartError::AddressInUse(_) => Self::because(75, error),
             StartError::AddressNotLocal(_) => Self::because(68, error),
             StartError::Listen { .. } => Self::because(73, error),
+        }
+    }
+}
+
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Self {
+        match error {
+            ListenError::Socket { .. } => Self::because(73, error),
+            ListenError::Open(_) | ListenError::Guarded(_) => Self::because(78, error),
+        }
+    }
+}
+
+impl From<IdentityError> for Failure {
+    fn from(error: IdentityError) -> Self {
+        Self::because(78, error)
+    }
+}
+
+impl From<DirectoryError> for Failure {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::File { .. } | DirectoryError::Exists { .. } => Self::because(73, error),
+            DirectoryError::NoAuthority(_) | DirectoryError::NotIssued(_) => Self::absent(error),
+            DirectoryError::Unreadable(_)
+            | DirectoryError::NoRole(_)
+            | DirectoryError::Authority(_) => Self::because(78, error),
         }
     }
 }

@@ -8,9 +8,12 @@ mod flush;
 mod format;
 mod reports;
 mod run;
+mod service;
 mod sessions;
 mod show;
 mod stats;
+mod tls;
+mod tsl;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -25,8 +28,9 @@ use exit::Failure;
 
 /// Controls the lreproxy RTP relay in the Linux kernel.
 ///
-/// `lrep-cl run` is the daemon that SIP servers ask for relays. The other verbs talk to the
-/// kernel themselves and work without the daemon.
+/// `lrep-cl run` is the daemon that SIP servers ask for relays, `lrep-cl tsl` serves the relay of
+/// this host to daemons elsewhere. The other verbs talk to the kernel themselves and work without
+/// either.
 #[derive(Debug, Parser)]
 #[command(name = "lrep-cl", version, max_term_width = 100)]
 struct Cli {
@@ -43,6 +47,8 @@ enum Verb {
     Reports(reports::Reports),
     Flush(flush::Flush),
     Config(config::Config),
+    Tsl(tsl::Tsl),
+    Tls(tls::Tls),
 }
 
 /// Runs the program and tells its exit code.
@@ -82,6 +88,8 @@ fn dispatch(args: &[OsString]) -> Result<String, Failure> {
         Verb::Reports(reports) => reports.run(),
         Verb::Flush(flush) => flush.run(),
         Verb::Config(config) => config.run(),
+        Verb::Tsl(tsl) => tsl.run().map(|()| String::new()),
+        Verb::Tls(tls) => tls.run(),
     }
 }
 

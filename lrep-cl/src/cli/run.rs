@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use clap::{ArgMatches, Args};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::block_on;
 use super::exit::Failure;
+use super::service::{Signals, notify, stop_on};
 use crate::config::{self, Config, Settings, TslUrl};
 use crate::driver::Driver;
 use crate::logging;
@@ -44,12 +44,7 @@ impl Run {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     // Before anything is answered: from here on a signal no longer kills.
-    let catch =
-        |kind| signal(kind).map_err(|error| Failure::system("cannot catch signals", &error));
-    let signals = [
-        catch(SignalKind::terminate())?,
-        catch(SignalKind::interrupt())?,
-    ];
+    let signals = Signals::catch()?;
     let mut drivers = Vec::new();
     for tsl in &config.tsls {
         drivers.push(match tsl.url {
@@ -79,21 +74,4 @@ async fn serve(config: Config) -> Result<(), Failure> {
     server.run(stop).await;
     info!("stopped; living calls go on in the kernel");
     Ok(())
-}
-
-async fn stop_on([mut terminate, mut interrupt]: [Signal; 2], stop: CancellationToken) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    info!("stopping: answering what has been asked");
-    notify(NotifyState::Stopping);
-    stop.cancel();
-}
-
-/// Tells the service manager, if there is one.
-fn notify(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(false, &[state]) {
-        warn!("cannot tell the service manager: {error}");
-    }
 }

@@ -53,6 +53,12 @@ impl UnixSocket {
         Ok(socket)
     }
 
+    /// Waits for a connection.
+    pub async fn accept(&self) -> io::Result<UnixStream> {
+        let (stream, _) = self.listener.accept().await?;
+        Ok(stream)
+    }
+
     /// The socket's file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -107,17 +113,17 @@ pub async fn serve(
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            accepted = socket.listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => spawn(stream),
+            Ok(stream) => spawn(stream),
             Err(error) => {
                 warn!("cannot accept on {}: {error}", socket.path.display());
                 sleep(RETRY).await;
             }
         }
     }
-    while let Ok(Ok((stream, _))) = timeout(QUIET, socket.listener.accept()).await {
+    while let Ok(Ok(stream)) = timeout(QUIET, socket.accept()).await {
         spawn(stream);
     }
     drop(socket);

@@ -13,7 +13,7 @@ use std::thread;
 use futures_util::StreamExt;
 use genetlink::message::RawGenlMessage;
 use genetlink::{GenetlinkError, GenetlinkHandle, new_connection};
-use genl_proto::generated::{Command, GROUP_EVENTS, GROUP_REPORTS, PROTOCOL_VERSION};
+use genl_proto::generated::{Command, GROUP_EVENTS, GROUP_REPORTS};
 use genl_proto::{Answer, Message, Request};
 use netlink_packet_core::{NLM_F_DUMP_INTR, NetlinkMessage, NetlinkPayload};
 use netlink_proto::sys::AsyncSocket;
@@ -24,7 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Config, Created, Error, Event, NewSession, Refusal, Report, Result, SessionId, SessionState,
-    SetConfig, SetSession, Totals, Tsl,
+    SetConfig, SetSession, Totals, Tsl, check_version,
 };
 
 /// How often a dump is repeated during which the table changed.
@@ -244,18 +244,6 @@ fn netlink_thread() -> io::Result<runtime::Handle> {
     Ok(handle)
 }
 
-/// Refuses a module that speaks another version of the protocol, older or newer.
-fn check_version(config: Config) -> Result<()> {
-    if config.protocol_version == PROTOCOL_VERSION {
-        return Ok(());
-    }
-    Err(Error::VersionDiffers {
-        module: config.module_version,
-        theirs: config.protocol_version,
-        ours: PROTOCOL_VERSION,
-    })
-}
-
 fn session(answer: Answer) -> Option<SessionState> {
     match answer {
         Answer::Session(session) => Some(session),
@@ -328,36 +316,4 @@ fn of_io(error: io::Error) -> Error {
 
 fn channel(error: impl std::fmt::Display) -> Error {
     Error::Channel(error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tsl::Limits;
-
-    #[test]
-    fn a_module_of_another_protocol_version_is_refused_with_both_versions_and_a_cure() {
-        let module = |protocol_version| Config {
-            protocol_version,
-            module_version: "9.8.7".to_owned(),
-            ports: None,
-            local_addresses: Vec::new(),
-            quality: true,
-            limits: Limits::default(),
-        };
-        assert_eq!(check_version(module(PROTOCOL_VERSION)), Ok(()));
-        for theirs in [PROTOCOL_VERSION - 1, PROTOCOL_VERSION + 1] {
-            let text = check_version(module(theirs))
-                .expect_err("another version")
-                .to_string();
-            for part in [
-                "version 9.8.7",
-                &format!("protocol version {theirs}"),
-                &format!("this program version {PROTOCOL_VERSION}"),
-                "install module and lrep-cl of the same release",
-            ] {
-                assert!(text.contains(part), "{text}");
-            }
-        }
-    }
 }

@@ -77,6 +77,11 @@ impl Memory {
         self.stuck.send_replace(stuck);
     }
 
+    /// How many commands have come to wait, or look whether they have to.
+    pub fn waiting(&self) -> usize {
+        self.stuck.receiver_count()
+    }
+
     pub fn set_failing(&self, failing: bool) {
         self.failing.store(failing, Ordering::SeqCst);
     }

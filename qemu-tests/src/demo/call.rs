@@ -211,7 +211,7 @@ fn speak(party: &Party, to: SocketAddr) -> Result<Spoken> {
     let mut spoken = Spoken::default();
     let began = Instant::now();
     for number in 0..SECONDS * RATE {
-        let due = Duration::from_secs(number.into()) / RATE.into();
+        let due = Duration::from_secs(number.into()) / u32::from(RATE);
         thread::sleep(due.saturating_sub(began.elapsed()));
         spoken.rtp.extend(party.send_rtp(to, number..number + 1)?);
         if number % RATE == RATE / 2 {

@@ -24,6 +24,7 @@ mod output;
 mod path;
 mod policy;
 mod quality;
+mod remote;
 mod reports;
 mod rtcp;
 mod versions;
@@ -119,6 +120,7 @@ pub const TESTS: &[&[Test]] = &[
     crowd::TESTS,
     ynl::TESTS,
     daemon::TESTS,
+    remote::TESTS,
     call::TESTS,
     lifecycle::TESTS,
     fuzz::TESTS,
