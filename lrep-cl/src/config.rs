@@ -32,6 +32,7 @@ pub use self::tsls::{Health, MediaHost, MediaHosts, SetRule, TslConfig, TslSet, 
 use crate::addresses::{Addresses, Mapping};
 use crate::balance::Algorithm;
 use crate::intent::Timeouts;
+use crate::tls::Files;
 use crate::tsl::{Learning, LearningMode, Limits, Roam};
 
 /// The file that is read when none is named.
@@ -151,7 +152,8 @@ pub struct Settings {
 
     /// TSLs, the relays that carry the media, as `[SET ==] URL[=WEIGHT] URL[=WEIGHT]...`. Calls are
     /// distributed among the TSLs of a set; the set is 0 when not given, the weight 1. `local` is
-    /// the kernel module of this host.
+    /// the kernel module of this host, `grpc:HOST:PORT` or `grpc:unix:/PATH` what `lrep-cl tsl`
+    /// serves there. A TSL of another host needs its own addresses: see the end.
     #[arg(
         long,
         value_name = "TSLS",
@@ -159,6 +161,22 @@ pub struct Settings {
         default_value = "local"
     )]
     pub lreproxy_sock: Vec<TslSet>,
+
+    /// Certificate that this controller shows to the TSLs of other hosts, a PEM file: `lrep-cl tls
+    /// issue --role controller` makes it.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of tls_cert, a PEM file.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Certificates of the CAs whose TSLs are trusted, a PEM file.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<PathBuf>,
 
     /// Which set of TSLs serves whom, as `LISTENER=SET` or `NETWORK=SET`; the first that fits
     /// counts. Set 0 serves the others.
@@ -213,20 +231,23 @@ pub struct Settings {
 }
 
 /// Examples for the keys without a default, as they stand in the example file.
-const EXAMPLES: [(&str, &str); 5] = [
+const EXAMPLES: [(&str, &str); 8] = [
     ("unix_group", "\"kamailio\""),
     ("internal_ip", "\"192.0.2.10\""),
     ("external_ip", "\"203.0.113.5\""),
     ("advertise", "[\"203.0.113.5=10.0.0.5\"]"),
     ("idle_timeout", "60"),
+    ("tls_cert", "\"/etc/lreproxy/tls/sip1.pem\""),
+    ("tls_key", "\"/etc/lreproxy/tls/sip1.key\""),
+    ("tls_ca", "\"/etc/lreproxy/tls/ca.pem\""),
 ];
 
 /// The end of the example file: what has no place among flags.
 const MEDIA_EXAMPLE: &str = "
 # What a TSL has of its own, under its URL: internal_ip, external_ip, advertise, start_port,
 # end_port. What is not given is as above.
-#[media.\"local\"]
-#internal_ip = \"192.0.2.10\"
+#[media.\"grpc:192.0.2.20:22334\"]
+#internal_ip = \"192.0.2.20\"
 ";
 
 impl Default for Settings {
@@ -456,6 +477,8 @@ pub struct Config {
     pub allow: Vec<Network>,
     /// The TSLs, at least one, in the order they were named.
     pub tsls: Vec<TslConfig>,
+    /// What is shown to TSLs of other hosts, and whom they have to be certified by.
+    pub tls: Option<Files>,
     /// Whom a set other than 0 serves; the first that fits counts.
     pub sets: Vec<SetRule>,
     /// How new calls are distributed.
@@ -516,6 +539,7 @@ impl Config {
                 );
             }
         }
+        let tls = tls_of(settings, source)?;
         let Some(algorithm) = Algorithm::of(settings.lrep_alg) else {
             return bad("lrep_alg", "must be 0 to 5");
         };
@@ -578,6 +602,7 @@ impl Config {
             unix_group,
             allow: settings.allow.clone(),
             tsls,
+            tls,
             sets: settings.sets.clone(),
             algorithm,
             health: Health {
@@ -620,6 +645,34 @@ impl Config {
             rules.find(|rule| rule.is_about(listen, address))
         });
         rule.map_or(0, |rule| rule.set)
+    }
+}
+
+/// The files for TLS: all or none.
+fn tls_of(settings: &Settings, source: &Source) -> Result<Option<Files>, ConfigError> {
+    let files = [
+        ("tls_cert", &settings.tls_cert),
+        ("tls_key", &settings.tls_key),
+        ("tls_ca", &settings.tls_ca),
+    ];
+    if let [
+        (_, Some(certificate)),
+        (_, Some(key)),
+        (_, Some(authorities)),
+    ] = files
+    {
+        return Ok(Some(Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            authorities: authorities.clone(),
+        }));
+    }
+    match files.iter().find(|(_, file)| file.is_some()) {
+        None => Ok(None),
+        Some((key, _)) => Err(ConfigError::Value {
+            place: source.place(key),
+            problem: "tls_cert, tls_key and tls_ca need each other: give all three".to_owned(),
+        }),
     }
 }
 
@@ -1035,6 +1088,10 @@ mod tests {
             (
                 "sets = [\"192.0.2.7=1\"]",
                 "test.toml:2: sets: set 1 has no TSL",
+            ),
+            (
+                "tls_key = \"/a\"",
+                "test.toml:2: tls_key: tls_cert, tls_key and tls_ca need each other",
             ),
             ("lrep_alg = 6", "test.toml:2: lrep_alg: must be 0 to 5"),
             ("lreproxy_retr = 0", "test.toml:2: lreproxy_retr: must be 1"),

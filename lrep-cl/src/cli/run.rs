@@ -17,7 +17,9 @@ use crate::config::{self, Config, Settings, TslUrl};
 use crate::driver::Driver;
 use crate::logging;
 use crate::server::Server;
+use crate::tls::Identity;
 use crate::tsl::kernel::Kernel;
+use crate::tsl::remote::{self, Remote};
 
 /// Answer SIP servers and program the relay, until SIGTERM or SIGINT
 ///
@@ -45,10 +47,20 @@ impl Run {
 async fn serve(config: Config) -> Result<(), Failure> {
     // Before anything is answered: from here on a signal no longer kills.
     let signals = Signals::catch()?;
+    let identity = match &config.tls {
+        Some(files) => Some(Arc::new(Identity::load(files.clone())?)),
+        None => None,
+    };
     let mut drivers = Vec::new();
     for tsl in &config.tsls {
-        drivers.push(match tsl.url {
+        drivers.push(match &tsl.url {
             TslUrl::Local => Driver::new(Arc::new(Kernel::connect().await?)),
+            TslUrl::Remote(address) => Driver::new(Arc::new(Remote::new(remote::Options {
+                address: address.clone(),
+                identity: identity.clone(),
+                deadline: config.health.bound,
+                keep_alive: config.health.timeout,
+            }))),
         });
     }
     let listeners: Vec<String> = config.listen.iter().map(ToString::to_string).collect();

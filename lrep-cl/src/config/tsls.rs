@@ -13,6 +13,7 @@ use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 use super::{Listen, Network};
 use crate::addresses::{Addresses, Mapping};
+use crate::tsl::remote::address::Address;
 
 /// One TSL, with all that is needed to work with it.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,17 +49,25 @@ pub struct Health {
 /// Where a TSL is.
 #[derive(Clone, Debug, DeserializeFromStr, Eq, Ord, PartialEq, PartialOrd, SerializeDisplay)]
 pub enum TslUrl {
-    /// On this host: what the key `tsl` names.
+    /// The kernel module of this host.
     Local,
+    /// What `lrep-cl tsl` serves there.
+    Remote(Address),
 }
 
 impl FromStr for TslUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "local" => Ok(Self::Local),
-            _ => Err(format!("`{text}` is no TSL: allowed is local")),
+        match text.strip_prefix("grpc:") {
+            Some(address) => match address.parse() {
+                Ok(address) => Ok(Self::Remote(address)),
+                Err(error) => Err(format!("`{text}`: {error}")),
+            },
+            None if text == "local" => Ok(Self::Local),
+            None => Err(format!(
+                "`{text}` is no TSL: allowed are local, grpc:HOST:PORT and grpc:unix:/PATH"
+            )),
         }
     }
 }
@@ -67,6 +76,7 @@ impl fmt::Display for TslUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local => f.write_str("local"),
+            Self::Remote(address) => write!(f, "grpc:{address}"),
         }
     }
 }
@@ -212,7 +222,11 @@ mod tests {
 
     #[test]
     fn a_set_reads_back_from_its_text_and_bad_ones_say_what_is_allowed() {
-        for text in ["local", "3 == local=2"] {
+        for text in [
+            "local",
+            "3 == local=2",
+            "1 == grpc:media1.example.org:22334 grpc:[2001:db8::1]:22334=2 grpc:unix:/run/tsl",
+        ] {
             let set: TslSet = text.parse().expect(text);
             assert_eq!(set.to_string(), text);
         }
@@ -229,6 +243,7 @@ mod tests {
             ("one == local", "no number of a set"),
             ("local=heavy", "no weight"),
             ("nowhere", "no TSL"),
+            ("grpc:nowhere", "HOST:PORT"),
         ] {
             let error = text.parse::<TslSet>().expect_err(text);
             assert!(error.contains(part), "{error}");

@@ -42,6 +42,7 @@ fn config() -> Config {
         unix_group: None,
         allow: Vec::new(),
         tsls: (0..TSLS).map(tsl).collect(),
+        tls: None,
         sets: Vec::new(),
         algorithm: Algorithm::RoundRobin,
         health: Health {

@@ -331,6 +331,7 @@ pub fn config(listen: Vec<Listen>) -> Config {
             start_port: 20000,
             end_port: 30000,
         }],
+        tls: None,
         sets: Vec::new(),
         algorithm: Algorithm::Linear,
         health: Health {

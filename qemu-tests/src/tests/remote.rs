@@ -23,12 +23,15 @@ use crate::guest::netns::Namespace;
 use crate::guest::process::Process;
 use crate::guest::relay::Relay;
 use crate::guest::rtp::Party;
-use crate::guest::sip::lrep_cl;
-use crate::guest::topology::{Topology, WEST};
+use crate::guest::sip::{Setup, lrep_cl, start_daemon};
+use crate::guest::topology::{CALLEE, CALLER, EAST, Topology, WEST, udp};
 use crate::guest::wait::{LIMIT, until};
 use crate::guest::{module, shell};
 
-pub const TESTS: &[Test] = tests![a_controller_on_another_host_works_with_the_relay];
+pub const TESTS: &[Test] = tests![
+    a_controller_on_another_host_works_with_the_relay,
+    a_daemon_on_another_host_relays_calls,
+];
 
 /// Where the relay's host serves its table.
 const PORT: u16 = 22_334;
@@ -123,6 +126,68 @@ fn a_controller_on_another_host_works_with_the_relay(lab: &Lab) -> Result<()> {
             .context("no runtime")?;
         runtime.block_on(control(lab, &net, &host))
     })
+}
+
+/// The daemon on the caller's host answers a SIP server there with the relay of the host between.
+fn a_daemon_on_another_host_relays_calls(lab: &Lab) -> Result<()> {
+    module::ensure_loaded()?;
+    let net = Topology::new(lab)?;
+    let host = Host::new(lab)?;
+    let served = host.start(&net.relay)?;
+    let setup = Setup {
+        daemon: &[
+            "--lreproxy-sock",
+            "grpc:10.1.0.1:22334",
+            "--tls-cert",
+            "/tmp/tls/sip1.pem",
+            "--tls-key",
+            "/tmp/tls/sip1.key",
+            "--tls-ca",
+            "/tmp/tls/ca.pem",
+        ],
+        ..Setup::default()
+    };
+    let _daemon = start_daemon(lab, &net.caller, &setup)?;
+    let server = udp(&net.caller, "127.0.0.1:0".parse()?)?;
+    server.connect("127.0.0.1:22333")?;
+    server.set_read_timeout(Some(LIMIT))?;
+    let ask = |letter: char, number: u32| -> Result<Vec<u8>> {
+        let request = format!(
+            "1_{number} {letter} {CALLER} {EAST} {WEST} {CALLEE} {} {} {} {} 60 call@elsewhere ",
+            CALLER_RTP.port(),
+            EAST_RTP.port(),
+            WEST_RTP.port(),
+            CALLEE_RTP.port()
+        );
+        server.send(request.as_bytes())?;
+        let mut answer = [0; 512];
+        let length = server.recv(&mut answer).context("no answer")?;
+        let answer = answer[..length].strip_prefix(request.as_bytes());
+        Ok(answer.context("an answer to something else")?.to_vec())
+    };
+    ensure!(ask('S', 1)? == b"OK", "no relay");
+    let relay = Relay::open(&net.relay)?;
+    ensure!(relay.sessions()?.len() == 1, "no session");
+    let caller = Party::new(&net.caller, CALLER_RTP)?;
+    let sent = caller.send_rtp(WEST_RTP, 0..50)?;
+    expect(&net.at_callee, EAST_RTP, CALLEE_RTP, &sent)?;
+    lab.step("the host's program is killed, and started again");
+    served.signal(Signal::SIGKILL)?;
+    drop(served);
+    net.at_callee.forget();
+    let sent = caller.send_rtp(WEST_RTP, 50..100)?;
+    expect(&net.at_callee, EAST_RTP, CALLEE_RTP, &sent)?;
+    let _served = host.start(&net.relay)?;
+    // The call is known again as soon as the table was read.
+    let mut number = 2;
+    until("the relay being worked with again", LIMIT, || {
+        number += 1;
+        Ok((ask('S', number)? == b"OK").then_some(()))
+    })?;
+    ensure!(relay.sessions()?.len() == 1, "another session");
+    ensure!(ask('D', 2)? == b"OK", "not deleted");
+    ensure!(relay.sessions()?.is_empty(), "still a session");
+    Ok(())
 }
 
 async fn control(lab: &Lab, net: &Topology, host: &Host) -> Result<()> {
