@@ -33,6 +33,46 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// The session that was made, if it says so.
+    pub fn created(self) -> Option<Created> {
+        match self {
+            Self::Created(created) => Some(created),
+            _ => None,
+        }
+    }
+
+    /// The state of a session, if it is one.
+    pub fn session(self) -> Option<SessionState> {
+        match self {
+            Self::Session(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// How many sessions were flushed, if it says so.
+    pub fn flushed(self) -> Option<u64> {
+        match self {
+            Self::Flushed(ended) => Some(ended),
+            _ => None,
+        }
+    }
+
+    /// The settings, if it tells them.
+    pub fn config(self) -> Option<Config> {
+        match self {
+            Self::Config(config) => Some(config),
+            _ => None,
+        }
+    }
+
+    /// The counters, if it tells them.
+    pub fn totals(self) -> Option<Totals> {
+        match self {
+            Self::Totals(totals) => Some(totals),
+            _ => None,
+        }
+    }
+
     /// The command it comes with; a session may come with `session-del`, too.
     pub const fn command(&self) -> Command {
         match self {

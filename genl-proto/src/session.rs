@@ -139,6 +139,19 @@ pub struct SessionState {
 }
 
 impl SessionState {
+    /// A session that was just made.
+    pub fn new(id: u64, new: &NewSession) -> Self {
+        Self {
+            id,
+            label: new.label.clone(),
+            owner: new.owner,
+            timeout_ms: new.timeout_ms,
+            streams: new.streams.iter().copied().map(StreamState::new).collect(),
+            age_ms: 0,
+            idle_ms: 0,
+        }
+    }
+
     pub(crate) fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
         writer.uint(session::ID, self.id)?;
         writer.bytes(session::LABEL, &self.label)?;

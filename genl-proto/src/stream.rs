@@ -138,6 +138,19 @@ impl Stream {
 }
 
 impl StreamState {
+    /// A stream nothing was sent on yet.
+    pub fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            learned_a: None,
+            learned_b: None,
+            from_a: Counters::default(),
+            from_b: Counters::default(),
+            quality_a: None,
+            quality_b: None,
+        }
+    }
+
     pub(crate) fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
         writer.u32(stream::KIND, self.stream.kind as u32)?;
         for (id, endpoint, learned) in [

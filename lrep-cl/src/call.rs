@@ -218,7 +218,7 @@ impl Calls {
 mod tests {
     use super::*;
     use crate::tsl::LearningMode;
-    use crate::tsl::{Counters, StreamState};
+    use crate::tsl::NewSession;
 
     fn at(text: &str) -> SocketAddr {
         text.parse().expect("an address and a port")
@@ -359,25 +359,15 @@ mod tests {
 
     #[test]
     fn what_is_found_in_the_table_is_adopted() {
-        let session = |id, streams: Vec<Stream>| SessionState {
-            id,
-            label: b"a".to_vec(),
-            owner: 1,
-            timeout_ms: 60_000,
-            age_ms: 0,
-            idle_ms: 0,
-            streams: streams
-                .into_iter()
-                .map(|stream| StreamState {
-                    stream,
-                    learned_a: None,
-                    learned_b: None,
-                    from_a: Counters::default(),
-                    from_b: Counters::default(),
-                    quality_a: None,
-                    quality_b: None,
-                })
-                .collect(),
+        let session = |id, streams: Vec<Stream>| {
+            let new = NewSession {
+                label: b"a".to_vec(),
+                owner: 1,
+                timeout_ms: 60_000,
+                streams,
+                replace: true,
+            };
+            SessionState::new(id, &new)
         };
         let (calls, strange) =
             Calls::adopt(&[session(5, block(20000).streams()), session(6, Vec::new())]);

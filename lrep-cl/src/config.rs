@@ -10,30 +10,29 @@
 //! [`Config`] is what the daemon works with: settings that were found to make sense together.
 
 mod tsls;
+mod values;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
-use ipnet::IpNet;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use nix::unistd::{Gid, Group};
 use serde::{Deserialize, Serialize};
-use serde_with::{DeserializeFromStr, SerializeDisplay};
 
+use self::tsls::are_named;
 pub use self::tsls::{Health, MediaHost, MediaHosts, SetRule, TslConfig, TslSet, TslUrl, Who};
-use crate::addresses::{Addresses, Mapping};
+pub use self::values::{Admission, Listen, LogFormat, LogLevel, Mode, Network};
+use crate::addresses::Mapping;
 use crate::balance::Algorithm;
 use crate::intent::Timeouts;
 use crate::tls::Files;
-use crate::tsl::{Learning, LearningMode, Limits, Roam};
+use crate::tsl::{Learning, Limits, Roam};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/lreproxy/lrep-cl.toml";
@@ -530,7 +529,7 @@ impl Config {
                 "no SIP server may ask over UDP: name at least one, or listen on unix sockets only",
             );
         }
-        let tsls = tsls_of(settings, source)?;
+        let tsls = tsls::tsls_of(settings, source)?;
         for rule in &settings.sets {
             if !tsls.iter().any(|tsl| tsl.set == rule.set) {
                 return bad(
@@ -539,7 +538,20 @@ impl Config {
                 );
             }
         }
-        let tls = tls_of(settings, source)?;
+        let tls = tsls::tls_of(settings, source)?;
+        if !tsls.iter().any(|tsl| tsl.set == 0) {
+            let mut listeners = settings.listen.iter();
+            let unnamed = |listen: &&Listen| !are_named(&settings.sets, listen, &settings.allow);
+            if let Some(listen) = listeners.find(unnamed) {
+                return bad(
+                    "lreproxy_sock",
+                    &format!(
+                        "set 0 has no TSL, but serves whom `sets` does not name: name a TSL \
+                         without `N ==`, or `{listen}=N` in sets"
+                    ),
+                );
+            }
+        }
         let Some(algorithm) = Algorithm::of(settings.lrep_alg) else {
             return bad("lrep_alg", "must be 0 to 5");
         };
@@ -598,7 +610,7 @@ impl Config {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         Ok(Self {
             listen: settings.listen.clone(),
-            unix_mode: settings.unix_mode.0,
+            unix_mode: settings.unix_mode.bits(),
             unix_group,
             allow: settings.allow.clone(),
             tsls,
@@ -648,293 +660,15 @@ impl Config {
     }
 }
 
-/// The files for TLS: all or none.
-fn tls_of(settings: &Settings, source: &Source) -> Result<Option<Files>, ConfigError> {
-    let files = [
-        ("tls_cert", &settings.tls_cert),
-        ("tls_key", &settings.tls_key),
-        ("tls_ca", &settings.tls_ca),
-    ];
-    if let [
-        (_, Some(certificate)),
-        (_, Some(key)),
-        (_, Some(authorities)),
-    ] = files
-    {
-        return Ok(Some(Files {
-            certificate: certificate.clone(),
-            key: key.clone(),
-            authorities: authorities.clone(),
-        }));
-    }
-    match files.iter().find(|(_, file)| file.is_some()) {
-        None => Ok(None),
-        Some((key, _)) => Err(ConfigError::Value {
-            place: source.place(key),
-            problem: "tls_cert, tls_key and tls_ca need each other: give all three".to_owned(),
-        }),
-    }
-}
-
-/// Every TSL with its addresses and ports.
-fn tsls_of(settings: &Settings, source: &Source) -> Result<Vec<TslConfig>, ConfigError> {
-    let bad = |key: &str, problem: &str| {
-        Err(ConfigError::Value {
-            place: source.place(key),
-            problem: problem.to_owned(),
-        })
-    };
-    let members: Vec<_> = settings
-        .lreproxy_sock
-        .iter()
-        .flat_map(|line| line.members.iter().map(|member| (line.set, member)))
-        .collect();
-    if members.is_empty() {
-        return bad("lreproxy_sock", "no call could be relayed: name a TSL");
-    }
-    let urls: Vec<_> = members.iter().map(|(_, (url, _))| url).collect();
-    if let Some(twice) = repeated(&urls) {
-        return bad("lreproxy_sock", &format!("{twice} is named twice"));
-    }
-    if let Some(unused) = settings.media.keys().find(|url| !urls.contains(url)) {
-        return bad("media", &format!("{unused} is not in lreproxy_sock"));
-    }
-    let mut tsls = Vec::new();
-    for (set, (url, weight)) in members {
-        let own = settings.media.get(url).cloned().unwrap_or_default();
-        // Where a value stands that is wrong.
-        let key = |key: &'static str, is_own: bool| if is_own { "media" } else { key };
-        let Some(internal) = own.internal_ip.or(settings.internal_ip) else {
-            return bad(
-                "internal_ip",
-                "must be given, in the file, as --internal-ip or as LREP_INTERNAL_IP: the IPv4 \
-                 address of this host that parties send their media to",
-            );
-        };
-        let external = own.external_ip.or(own.internal_ip).or(settings.external_ip);
-        let external = external.unwrap_or(internal);
-        for (name, is_own, address) in [
-            ("internal_ip", own.internal_ip.is_some(), internal),
-            ("external_ip", own.external_ip.is_some(), external),
-        ] {
-            if !is_host(address) {
-                return bad(key(name, is_own), "is not the address of a host");
-            }
-        }
-        let is_own = own.advertise.is_some();
-        let mappings = own.advertise.unwrap_or_else(|| settings.advertise.clone());
-        if mappings.iter().any(|mapping| !is_host(mapping.local)) {
-            return bad(
-                key("advertise", is_own),
-                "the local address is not the address of a host",
-            );
-        }
-        let advertised: Vec<_> = mappings.iter().map(|map| map.advertised).collect();
-        if let Some(twice) = repeated(&advertised) {
-            return bad(
-                key("advertise", is_own),
-                &format!("{twice} stands for two local addresses"),
-            );
-        }
-        let start_port = own.start_port.unwrap_or(settings.start_port);
-        if start_port < 1024 || start_port % 2 != 0 {
-            return bad(
-                key("start_port", own.start_port.is_some()),
-                "must be an even number from 1024 on",
-            );
-        }
-        let end_port = own.end_port.unwrap_or(settings.end_port);
-        let end_key = key("end_port", own.end_port.is_some());
-        if end_port < start_port.saturating_add(3) {
-            return bad(
-                end_key,
-                "must be at least start_port + 3: a call takes four ports",
-            );
-        }
-        if end_port > u16::MAX - 7 {
-            return bad(
-                end_key,
-                "must be at most 65528: SIP servers use up to 6 ports more",
-            );
-        }
-        tsls.push(TslConfig {
-            name: url.to_string(),
-            url: url.clone(),
-            set,
-            weight: *weight,
-            addresses: Addresses {
-                internal,
-                external,
-                mappings,
-            },
-            start_port,
-            end_port,
-        });
-    }
-    Ok(tsls)
-}
-
 /// The first element that has come before.
 fn repeated<T: PartialEq>(list: &[T]) -> Option<&T> {
     (1..list.len()).find_map(|at| list[..at].contains(&list[at]).then_some(&list[at]))
 }
 
-fn is_host(address: Ipv4Addr) -> bool {
-    !(address.is_unspecified() || address.is_multicast() || address.is_broadcast())
-}
-
-/// A socket to listen on; its text form is `udp:ADDRESS:PORT` or `unix:/PATH`.
-#[derive(Clone, Debug, DeserializeFromStr, PartialEq, Eq, SerializeDisplay)]
-pub enum Listen {
-    /// Datagrams, on one address of this host.
-    Udp(SocketAddr),
-    /// A unix stream socket with this absolute path.
-    Unix(PathBuf),
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            if path.starts_with('/') {
-                return Ok(Self::Unix(path.into()));
-            }
-            return Err(format!(
-                "`{text}` has no absolute path, as unix:/run/lreproxy/lrep-cl.sock has"
-            ));
-        }
-        let address = text
-            .strip_prefix("udp:")
-            .and_then(|text| text.parse::<SocketAddr>().ok());
-        match address {
-            Some(address) if address.ip().is_unspecified() => Err(format!(
-                "`{text}` names no address: give the one the SIP servers use, since the answers \
-                 come from it"
-            )),
-            Some(address) if address.port() == 0 => Err(format!(
-                "`{text}` names no port: SIP servers use 22333 when told none"
-            )),
-            Some(address) => Ok(Self::Udp(address)),
-            None => Err(format!(
-                "`{text}` is no socket: allowed are udp:127.0.0.1:22333, udp:[::1]:22333 and \
-                 unix:/run/lreproxy/lrep-cl.sock"
-            )),
-        }
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Udp(address) => write!(f, "udp:{address}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// An address or a network; its text form is `192.0.2.7` or `192.0.2.0/24`.
-#[derive(Clone, Copy, Debug, DeserializeFromStr, PartialEq, Eq, SerializeDisplay)]
-pub struct Network(IpNet);
-
-impl Network {
-    /// Whether an address belongs to it.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        self.0.contains(&address)
-    }
-}
-
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let address = text.parse::<IpAddr>().map(IpNet::from);
-        address.or_else(|_| text.parse()).map(Self).map_err(|_| {
-            format!("`{text}` is no network: allowed are 192.0.2.7, 192.0.2.0/24 and 2001:db8::/32")
-        })
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Permissions of a file; the text form is octal, as for chmod(1).
-#[derive(Clone, Copy, Debug, DeserializeFromStr, PartialEq, Eq, SerializeDisplay)]
-pub struct Mode(u32);
-
-impl FromStr for Mode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match u32::from_str_radix(text, 8) {
-            Ok(mode) if mode <= 0o777 => Ok(Self(mode)),
-            _ => Err(format!(
-                "`{text}` is no octal file mode: allowed are \"0000\" to \"0777\""
-            )),
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04o}", self.0)
-    }
-}
-
-/// Whose packets are relayed to the other party.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Admission {
-    /// Those from the signalled address and port.
-    Signalled,
-    /// Those of a party that is learned near to the signalled address.
-    Nat,
-    /// Those of a party that is learned from whoever sends.
-    Open,
-}
-
-impl Admission {
-    fn mode(self) -> LearningMode {
-        match self {
-            Self::Signalled => LearningMode::Signalled,
-            Self::Nat => LearningMode::Nat,
-            Self::Open => LearningMode::Open,
-        }
-    }
-}
-
-/// The least important messages that are logged.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogLevel {
-    /// What does not work.
-    Error,
-    /// What looks wrong.
-    Warn,
-    /// The life of calls.
-    Info,
-    /// Everything decided.
-    Debug,
-    /// Everything, libraries included.
-    Trace,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tsl::LearningMode;
 
     fn parse(text: &str) -> Result<Config, ConfigError> {
         let source = Source {
@@ -1090,6 +824,14 @@ mod tests {
                 "test.toml:2: sets: set 1 has no TSL",
             ),
             (
+                "lreproxy_sock = [\"1 == local\"]",
+                "test.toml:2: lreproxy_sock: set 0 has no TSL",
+            ),
+            (
+                "lreproxy_sock = [\"1 == local\"]\nsets = [\"127.0.0.0/8=1\"]",
+                "test.toml:2: lreproxy_sock: set 0 has no TSL",
+            ),
+            (
                 "tls_key = \"/a\"",
                 "test.toml:2: tls_key: tls_cert, tls_key and tls_ca need each other",
             ),
@@ -1105,6 +847,19 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert!(failure("owner = 1").contains("internal_ip: must be given"));
+    }
+
+    #[test]
+    fn set_0_may_be_empty_when_everybody_has_another() {
+        for sets in [
+            "[\"udp:127.0.0.1:22333=1\"]",
+            "[\"127.0.0.0/8=1\", \"::/0=1\"]",
+        ] {
+            let text = format!(
+                "internal_ip = \"10.0.0.5\"\nlreproxy_sock = [\"1 == local\"]\nsets = {sets}\n"
+            );
+            assert_eq!(parse(&text).map(|config| config.tsls[0].set).ok(), Some(1));
+        }
     }
 
     #[test]

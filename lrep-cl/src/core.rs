@@ -11,11 +11,12 @@
 //! [`ANSWER_BOUND`].
 
 pub mod command;
+mod job;
 mod journal;
 mod layer;
-#[cfg(test)]
-mod model;
 mod placements;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +25,8 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
 use self::command::{Command, Outcome, Token};
-use self::layer::{Io, Job, Layer, Wish, is_full};
+use self::job::{Job, Wish};
+use self::layer::{Io, Layer, is_full};
 use self::placements::Placements;
 use crate::alarm::{Alarms, Withheld};
 use crate::balance::{Algorithm, Balancer, Candidate};
@@ -602,7 +604,15 @@ impl Core {
     }
 
     fn take_pending(&mut self, request: Option<RequestId>) -> Option<Pending> {
-        self.pending.remove(&request?)
+        let pending = self.pending.remove(&request?)?;
+        // Nobody need be woken for what is answered.
+        while let Some((_, oldest)) = self.due.front() {
+            if self.pending.contains_key(oldest) {
+                break;
+            }
+            self.due.pop_front();
+        }
+        Some(pending)
     }
 
     /// Another TSL with the same addresses that a call may be given to.
@@ -622,7 +632,7 @@ impl Core {
 
     /// Answers a request whose outcome did not come in time.
     fn give_up(&mut self, request: RequestId, now: Instant, actions: &mut Vec<Action>) {
-        let Some(pending) = self.pending.remove(&request) else {
+        let Some(pending) = self.take_pending(Some(request)) else {
             return;
         };
         self.alarm("slow", now, |withheld| {

@@ -224,8 +224,10 @@ pub struct Service {
     state: Mutex<State>,
     /// By the place of the listener.
     udp: HashMap<usize, Arc<UdpSocket>>,
-    /// The core may want to be woken at another time.
-    changed: Notify,
+    /// The core wants to be woken sooner.
+    sooner: Notify,
+    /// No request is unanswered.
+    quiet: Notify,
 }
 
 #[derive(Debug)]
@@ -238,6 +240,8 @@ struct State {
     /// Who waits on a connection for an answer.
     connections: HashMap<u64, oneshot::Sender<Vec<u8>>>,
     connection: u64,
+    /// When the core will be woken.
+    alarm: Option<std::time::Instant>,
 }
 
 impl Service {
@@ -257,9 +261,11 @@ impl Service {
                 opened,
                 connections: HashMap::new(),
                 connection: 0,
+                alarm: None,
             }),
             udp: udp.into_iter().collect(),
-            changed: Notify::new(),
+            sooner: Notify::new(),
+            quiet: Notify::new(),
         };
         // Sends what the new core wants to begin with.
         service.with(|_, _, _| ());
@@ -312,7 +318,14 @@ impl Service {
             self.act(state, action);
         }
         state.actions = actions;
-        self.changed.notify_waiters();
+        // Most requests only put off what is due: they need not wake anybody.
+        let deadline = state.core.deadline();
+        if deadline.is_some_and(|deadline| state.alarm.is_none_or(|alarm| deadline < alarm)) {
+            self.sooner.notify_one();
+        }
+        if state.core.is_answered() {
+            self.quiet.notify_waiters();
+        }
         result
     }
 
@@ -355,10 +368,10 @@ impl Service {
         }
     }
 
-    /// Waits until something is true of the core.
+    /// Waits until something is true of the core, which is not while requests are unanswered.
     async fn until(&self, is_true: impl Fn(&Core) -> bool) {
         loop {
-            let changed = self.changed.notified();
+            let changed = self.quiet.notified();
             if is_true(&self.state.lock().core) {
                 return;
             }
@@ -374,8 +387,11 @@ impl Service {
 /// Wakes the core whenever it has something to do.
 async fn keep_time(service: Arc<Service>) {
     loop {
-        let changed = service.changed.notified();
-        let deadline = service.state.lock().core.deadline();
+        let deadline = {
+            let mut state = service.state.lock();
+            state.alarm = state.core.deadline();
+            state.alarm
+        };
         let due = async {
             match deadline {
                 Some(deadline) => sleep_until(Instant::from_std(deadline)).await,
@@ -384,7 +400,7 @@ async fn keep_time(service: Arc<Service>) {
         };
         tokio::select! {
             () = due => service.with(|core, now, actions| core.tick(now, actions)),
-            () = changed => {}
+            () = service.sooner.notified() => {}
         }
     }
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 
-use super::{Listen, Network};
+use super::{ConfigError, Listen, Network, Settings, Source, repeated};
 use crate::addresses::{Addresses, Mapping};
+use crate::tls::Files;
 use crate::tsl::remote::address::Address;
 
 /// One TSL, with all that is needed to work with it.
@@ -163,6 +164,18 @@ impl SetRule {
     }
 }
 
+/// Whether these rules are about every client of a listener, when such addresses are let in.
+pub fn are_named(rules: &[SetRule], listen: &Listen, allow: &[Network]) -> bool {
+    let is_named = |allowed: &Network| {
+        rules.iter().any(|rule| match &rule.who {
+            Who::Listener(_) => false,
+            Who::Network(network) => network.covers(allowed),
+        })
+    };
+    rules.iter().any(|rule| rule.is_about(listen, None))
+        || (matches!(listen, Listen::Udp(_)) && allow.iter().all(is_named))
+}
+
 impl FromStr for SetRule {
     type Err = String;
 
@@ -215,6 +228,136 @@ pub struct MediaHost {
 
 /// The media hosts by URL.
 pub type MediaHosts = BTreeMap<TslUrl, MediaHost>;
+
+/// The files for TLS: all or none.
+pub fn tls_of(settings: &Settings, source: &Source) -> Result<Option<Files>, ConfigError> {
+    let files = [
+        ("tls_cert", &settings.tls_cert),
+        ("tls_key", &settings.tls_key),
+        ("tls_ca", &settings.tls_ca),
+    ];
+    if let [
+        (_, Some(certificate)),
+        (_, Some(key)),
+        (_, Some(authorities)),
+    ] = files
+    {
+        return Ok(Some(Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            authorities: authorities.clone(),
+        }));
+    }
+    match files.iter().find(|(_, file)| file.is_some()) {
+        None => Ok(None),
+        Some((key, _)) => Err(ConfigError::Value {
+            place: source.place(key),
+            problem: "tls_cert, tls_key and tls_ca need each other: give all three".to_owned(),
+        }),
+    }
+}
+
+/// Every TSL with its addresses and ports.
+pub fn tsls_of(settings: &Settings, source: &Source) -> Result<Vec<TslConfig>, ConfigError> {
+    let bad = |key: &str, problem: &str| {
+        Err(ConfigError::Value {
+            place: source.place(key),
+            problem: problem.to_owned(),
+        })
+    };
+    let members: Vec<_> = settings
+        .lreproxy_sock
+        .iter()
+        .flat_map(|line| line.members.iter().map(|member| (line.set, member)))
+        .collect();
+    if members.is_empty() {
+        return bad("lreproxy_sock", "no call could be relayed: name a TSL");
+    }
+    let urls: Vec<_> = members.iter().map(|(_, (url, _))| url).collect();
+    if let Some(twice) = repeated(&urls) {
+        return bad("lreproxy_sock", &format!("{twice} is named twice"));
+    }
+    if let Some(unused) = settings.media.keys().find(|url| !urls.contains(url)) {
+        return bad("media", &format!("{unused} is not in lreproxy_sock"));
+    }
+    let mut tsls = Vec::new();
+    for (set, (url, weight)) in members {
+        let own = settings.media.get(url).cloned().unwrap_or_default();
+        // Where a value stands that is wrong.
+        let key = |key: &'static str, is_own: bool| if is_own { "media" } else { key };
+        let Some(internal) = own.internal_ip.or(settings.internal_ip) else {
+            return bad(
+                "internal_ip",
+                "must be given, in the file, as --internal-ip or as LREP_INTERNAL_IP: the IPv4 \
+                 address of this host that parties send their media to",
+            );
+        };
+        let external = own.external_ip.or(own.internal_ip).or(settings.external_ip);
+        let external = external.unwrap_or(internal);
+        for (name, is_own, address) in [
+            ("internal_ip", own.internal_ip.is_some(), internal),
+            ("external_ip", own.external_ip.is_some(), external),
+        ] {
+            if !is_host(address) {
+                return bad(key(name, is_own), "is not the address of a host");
+            }
+        }
+        let is_own = own.advertise.is_some();
+        let mappings = own.advertise.unwrap_or_else(|| settings.advertise.clone());
+        if mappings.iter().any(|mapping| !is_host(mapping.local)) {
+            return bad(
+                key("advertise", is_own),
+                "the local address is not the address of a host",
+            );
+        }
+        let advertised: Vec<_> = mappings.iter().map(|map| map.advertised).collect();
+        if let Some(twice) = repeated(&advertised) {
+            return bad(
+                key("advertise", is_own),
+                &format!("{twice} stands for two local addresses"),
+            );
+        }
+        let start_port = own.start_port.unwrap_or(settings.start_port);
+        if start_port < 1024 || start_port % 2 != 0 {
+            return bad(
+                key("start_port", own.start_port.is_some()),
+                "must be an even number from 1024 on",
+            );
+        }
+        let end_port = own.end_port.unwrap_or(settings.end_port);
+        let end_key = key("end_port", own.end_port.is_some());
+        if end_port < start_port.saturating_add(3) {
+            return bad(
+                end_key,
+                "must be at least start_port + 3: a call takes four ports",
+            );
+        }
+        if end_port > u16::MAX - 7 {
+            return bad(
+                end_key,
+                "must be at most 65528: SIP servers use up to 6 ports more",
+            );
+        }
+        tsls.push(TslConfig {
+            name: url.to_string(),
+            url: url.clone(),
+            set,
+            weight: *weight,
+            addresses: Addresses {
+                internal,
+                external,
+                mappings,
+            },
+            start_port,
+            end_port,
+        });
+    }
+    Ok(tsls)
+}
+
+fn is_host(address: Ipv4Addr) -> bool {
+    !(address.is_unspecified() || address.is_multicast() || address.is_broadcast())
+}
 
 #[cfg(test)]
 mod tests {

@@ -9,15 +9,15 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use tracing::{debug, error, info, warn};
 
+use super::Action;
 use super::command::{Command, Outcome, Token};
+use super::job::{Claim, Job, Wish};
 use super::journal::{cure, log_alarm, log_end, party};
-use super::{Action, RequestId};
 use crate::alarm::{Alarms, Withheld};
 use crate::call::{Calls, Media, Plan};
 use crate::config::{Health, TslConfig};
@@ -28,7 +28,7 @@ use crate::tsl::{
 };
 
 /// How long to wait before a TSL that refused to be opened is tried again.
-pub const RETRY: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(500);
 
 /// How long a TSL that is full gets no new calls.
 const FULL: Duration = Duration::from_secs(1);
@@ -41,84 +41,6 @@ const WINDOW: usize = 256;
 
 /// Jobs that may wait; further ones are refused.
 const QUEUE: usize = 4096;
-
-/// Something a call wants of a TSL.
-#[derive(Debug)]
-pub struct Job {
-    /// The Call-ID.
-    pub label: Vec<u8>,
-    /// What it wants.
-    pub wish: Wish,
-    /// The request it came with; `None` when the core itself wants it.
-    pub asker: Option<RequestId>,
-    /// Until when somebody waits for the outcome; afterwards it is only tried again when it is to
-    /// end something.
-    pub until: Instant,
-    /// Whether it was tried before, with an unknown outcome.
-    retried: bool,
-    /// TSLs that were full.
-    pub refused_by: Vec<usize>,
-}
-
-impl Job {
-    /// A job that was not tried yet.
-    pub fn new(label: &[u8], wish: Wish, asker: Option<RequestId>, until: Instant) -> Self {
-        Self {
-            label: label.to_vec(),
-            wish,
-            asker,
-            until,
-            retried: false,
-            refused_by: Vec::new(),
-        }
-    }
-
-    fn claims(&self) -> impl Iterator<Item = Claim> + '_ {
-        let media = match &self.wish {
-            Wish::Set(media) => Some(media),
-            Wish::Delete(_) => None,
-        };
-        let locals = media
-            .into_iter()
-            .flat_map(|media| [media.offerer.local, media.answerer.local]);
-        locals
-            .map(Claim::Local)
-            .chain([Claim::Call(self.label.as_slice().into())])
-    }
-}
-
-/// What a call wants.
-#[derive(Clone, Debug)]
-pub enum Wish {
-    /// This media is to be relayed.
-    Set(Box<Media>),
-    /// The media whose answerer was told this relay address is to end.
-    Delete(SocketAddr),
-}
-
-impl Wish {
-    /// What has come about when it was fulfilled.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Set(_) => "relay installed",
-            Self::Delete(_) => "relay deleted",
-        }
-    }
-
-    fn failure(&self) -> &'static str {
-        match self {
-            Self::Set(_) => "relay not installed",
-            Self::Delete(_) => "relay not deleted",
-        }
-    }
-}
-
-/// What only one job at a time may be about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Claim {
-    Call(Arc<[u8]>),
-    Local(SocketAddr),
-}
 
 /// What a command on its way is for.
 #[derive(Debug)]
@@ -667,11 +589,10 @@ impl Layer {
         };
         let _span = call_span(&job.label).entered();
         let (collisions, gone) = self.calls.replaced(&job.label, &created.replaced);
-        self.calls.insert(created.id, &job.label, media);
         for media in &gone {
             self.ports.release(media.ports(), io.now);
         }
-        self.ports.occupy(media.ports());
+        self.hold(created.id, &job.label, media, io.now);
         for collision in collisions {
             self.collisions += 1;
             if let Some(withheld) = io.due("collision") {
@@ -708,7 +629,7 @@ impl Layer {
     ) {
         match result {
             Ok(_) => {
-                self.calls.insert(id, &job.label, media);
+                self.hold(id, &job.label, media, io.now);
                 call_span(&job.label).in_scope(|| debug!(session = id, ?media, "relay changed"));
                 self.done(job, io);
             }
@@ -779,6 +700,14 @@ impl Layer {
         for claim in job.claims() {
             self.busy.remove(&claim);
         }
+    }
+
+    /// A session is there. A TSL that has started anew gives ids a second time, to sessions that
+    /// have nothing to do with those it had.
+    fn hold(&mut self, id: SessionId, label: &[u8], media: Media, now: Instant) {
+        self.forget(id, now);
+        self.ports.occupy(media.ports());
+        self.calls.insert(id, label, media);
     }
 
     /// A session is gone; whether it was known.

@@ -181,11 +181,7 @@ impl Tsl for Kernel {
     }
 
     async fn session_new(&self, new: NewSession) -> Result<Created> {
-        self.answer(Request::SessionNew(new), |answer| match answer {
-            Answer::Created(created) => Some(created),
-            _ => None,
-        })
-        .await
+        self.answer(Request::SessionNew(new), Answer::created).await
     }
 
     async fn session_set(&self, set: SetSession) -> Result<()> {
@@ -193,32 +189,25 @@ impl Tsl for Kernel {
     }
 
     async fn session_del(&self, id: SessionId) -> Result<SessionState> {
-        self.answer(Request::SessionDel(id), session).await
+        self.answer(Request::SessionDel(id), Answer::session).await
     }
 
     async fn session_get(&self, id: SessionId) -> Result<SessionState> {
-        self.answer(Request::SessionGet(id), session).await
+        self.answer(Request::SessionGet(id), Answer::session).await
     }
 
     async fn session_dump(&self) -> Result<Vec<SessionState>> {
         let answers = self.request(Request::SessionDump).await?;
-        Ok(answers.into_iter().filter_map(session).collect())
+        Ok(answers.into_iter().filter_map(Answer::session).collect())
     }
 
     async fn session_flush(&self, owner: Option<u32>) -> Result<u64> {
-        self.answer(Request::SessionFlush(owner), |answer| match answer {
-            Answer::Flushed(ended) => Some(ended),
-            _ => None,
-        })
-        .await
+        self.answer(Request::SessionFlush(owner), Answer::flushed)
+            .await
     }
 
     async fn config_get(&self) -> Result<Config> {
-        self.answer(Request::ConfigGet, |answer| match answer {
-            Answer::Config(config) => Some(config),
-            _ => None,
-        })
-        .await
+        self.answer(Request::ConfigGet, Answer::config).await
     }
 
     async fn config_set(&self, settings: SetConfig) -> Result<()> {
@@ -226,11 +215,7 @@ impl Tsl for Kernel {
     }
 
     async fn totals_get(&self) -> Result<Totals> {
-        self.answer(Request::TotalsGet, |answer| match answer {
-            Answer::Totals(totals) => Some(totals),
-            _ => None,
-        })
-        .await
+        self.answer(Request::TotalsGet, Answer::totals).await
     }
 }
 
@@ -242,13 +227,6 @@ fn netlink_thread() -> io::Result<runtime::Handle> {
         .name("netlink".to_owned())
         .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
     Ok(handle)
-}
-
-fn session(answer: Answer) -> Option<SessionState> {
-    match answer {
-        Answer::Session(session) => Some(session),
-        _ => None,
-    }
 }
 
 /// Whether the command is about a session, so that ENOENT may mean that it has ended.

@@ -154,11 +154,7 @@ impl Tsl for Remote {
     }
 
     async fn session_new(&self, new: NewSession) -> Result<Created> {
-        self.answer(Request::SessionNew(new), |answer| match answer {
-            Answer::Created(created) => Some(created),
-            _ => None,
-        })
-        .await
+        self.answer(Request::SessionNew(new), Answer::created).await
     }
 
     async fn session_set(&self, set: SetSession) -> Result<()> {
@@ -166,11 +162,11 @@ impl Tsl for Remote {
     }
 
     async fn session_del(&self, id: SessionId) -> Result<SessionState> {
-        self.answer(Request::SessionDel(id), session).await
+        self.answer(Request::SessionDel(id), Answer::session).await
     }
 
     async fn session_get(&self, id: SessionId) -> Result<SessionState> {
-        self.answer(Request::SessionGet(id), session).await
+        self.answer(Request::SessionGet(id), Answer::session).await
     }
 
     async fn session_dump(&self) -> Result<Vec<SessionState>> {
@@ -180,25 +176,18 @@ impl Tsl for Remote {
         let mut dump = dump.await?.into_inner();
         let mut sessions = Vec::new();
         while let Some(answer) = self.within(dump.message()).await? {
-            sessions.extend(session(wire::read(&wire::outcome(answer)?)?));
+            sessions.extend(wire::read(&wire::outcome(answer)?)?.session());
         }
         Ok(sessions)
     }
 
     async fn session_flush(&self, owner: Option<u32>) -> Result<u64> {
-        self.answer(Request::SessionFlush(owner), |answer| match answer {
-            Answer::Flushed(ended) => Some(ended),
-            _ => None,
-        })
-        .await
+        self.answer(Request::SessionFlush(owner), Answer::flushed)
+            .await
     }
 
     async fn config_get(&self) -> Result<Config> {
-        self.answer(Request::ConfigGet, |answer| match answer {
-            Answer::Config(config) => Some(config),
-            _ => None,
-        })
-        .await
+        self.answer(Request::ConfigGet, Answer::config).await
     }
 
     async fn config_set(&self, settings: SetConfig) -> Result<()> {
@@ -206,18 +195,7 @@ impl Tsl for Remote {
     }
 
     async fn totals_get(&self) -> Result<Totals> {
-        self.answer(Request::TotalsGet, |answer| match answer {
-            Answer::Totals(totals) => Some(totals),
-            _ => None,
-        })
-        .await
-    }
-}
-
-fn session(answer: Answer) -> Option<SessionState> {
-    match answer {
-        Answer::Session(session) => Some(session),
-        _ => None,
+        self.answer(Request::TotalsGet, Answer::totals).await
     }
 }
 

@@ -23,9 +23,8 @@ use lrep_cl::driver::Driver;
 use lrep_cl::intent::Timeouts;
 use lrep_cl::server::Server;
 use lrep_cl::tsl::{
-    Config as LayerConfig, Counters, Created, EndReason, Error, Event, Learning, Limits,
-    NewSession, Refusal, Result, SessionId, SessionState, SetConfig, SetSession, StreamState,
-    Totals, Tsl,
+    Config as LayerConfig, Created, EndReason, Error, Event, Learning, Limits, NewSession, Refusal,
+    Result, SessionId, SessionState, SetConfig, SetSession, Totals, Tsl,
 };
 use nix::errno::Errno;
 use parking_lot::Mutex;
@@ -119,7 +118,7 @@ impl Memory {
     /// Ends a session as its idle timeout would.
     pub fn expire(&self, id: SessionId) {
         let removed = self.table.lock().remove(&id);
-        let session = state(id, &removed.expect("a living session"));
+        let session = SessionState::new(id, &removed.expect("a living session"));
         self.tell(Event::Ended(session, EndReason::Expired));
     }
 
@@ -167,27 +166,6 @@ fn refused(errno: Errno) -> Error {
         errno: errno as i32,
         message: None,
     })
-}
-
-fn state(id: SessionId, session: &NewSession) -> SessionState {
-    let idle = |stream| StreamState {
-        stream,
-        learned_a: None,
-        learned_b: None,
-        from_a: Counters::default(),
-        from_b: Counters::default(),
-        quality_a: None,
-        quality_b: None,
-    };
-    SessionState {
-        id,
-        label: session.label.clone(),
-        owner: session.owner,
-        timeout_ms: session.timeout_ms,
-        age_ms: 0,
-        idle_ms: 0,
-        streams: session.streams.iter().copied().map(idle).collect(),
-    }
 }
 
 fn locals(session: &NewSession) -> impl Iterator<Item = SocketAddr> + '_ {
@@ -253,7 +231,7 @@ impl Tsl for Memory {
         self.dels.fetch_add(1, Ordering::SeqCst);
         let removed = self.table.lock().remove(&id);
         match removed {
-            Some(session) => self.answer(state(id, &session)).await,
+            Some(session) => self.answer(SessionState::new(id, &session)).await,
             None => Err(refused(Errno::ENOENT)),
         }
     }
@@ -262,7 +240,7 @@ impl Tsl for Memory {
         self.gate().await?;
         let table = self.table.lock();
         let session = table.get(&id).ok_or_else(|| refused(Errno::ENOENT))?;
-        Ok(state(id, session))
+        Ok(SessionState::new(id, session))
     }
 
     async fn session_dump(&self) -> Result<Vec<SessionState>> {
@@ -271,7 +249,7 @@ impl Tsl for Memory {
         let table = self.table.lock();
         Ok(table
             .iter()
-            .map(|(id, session)| state(*id, session))
+            .map(|(id, session)| SessionState::new(*id, session))
             .collect())
     }
 

@@ -5,142 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use nix::errno::Errno;
-use proptest::prelude::*;
-
 use super::*;
-use crate::addresses::Addresses;
 use crate::call::Calls;
-use crate::config::{Config, Health, LogFormat, LogLevel, TslConfig, TslUrl};
-use crate::intent::Timeouts;
-use crate::tsl::{
-    Counters, Created, EndReason, Learning, Limits, NewSession, Refusal as Refused, SessionId,
-    StreamState,
-};
-
-const OWNER: u32 = 7;
-const TSLS: usize = 3;
-
-fn config() -> Config {
-    let address = "127.0.0.21".parse().expect("an address");
-    let tsl = |index: usize| TslConfig {
-        name: format!("tsl-{index}"),
-        url: TslUrl::Local,
-        set: 0,
-        weight: 1,
-        addresses: Addresses {
-            internal: address,
-            external: address,
-            mappings: Vec::new(),
-        },
-        start_port: 20000,
-        end_port: 30000,
-    };
-    Config {
-        listen: Vec::new(),
-        unix_mode: 0o600,
-        unix_group: None,
-        allow: Vec::new(),
-        tsls: (0..TSLS).map(tsl).collect(),
-        tls: None,
-        sets: Vec::new(),
-        algorithm: Algorithm::RoundRobin,
-        health: Health {
-            timeout: Duration::from_secs(1),
-            bound: Duration::from_secs(5),
-            disable: Duration::from_secs(60),
-        },
-        call_life: Duration::from_secs(3600),
-        calls_expected: 0,
-        timeouts: Timeouts {
-            fixed: None,
-            min: Duration::from_secs(1),
-            max: Duration::from_secs(3600),
-        },
-        learning: Learning::default(),
-        limits: Limits::default(),
-        owner: OWNER,
-        log_level: LogLevel::Error,
-        log_format: LogFormat::Text,
-    }
-}
-
-/// A table that carries commands out as the module does.
-#[derive(Debug, Default)]
-struct Table {
-    sessions: BTreeMap<SessionId, NewSession>,
-    next: SessionId,
-}
-
-fn locals(session: &NewSession) -> impl Iterator<Item = SocketAddr> + '_ {
-    let streams = session.streams.iter();
-    streams.flat_map(|stream| [stream.a.local, stream.b.local])
-}
-
-fn refused(errno: Errno) -> tsl::Error {
-    tsl::Error::Refused(Refused {
-        errno: errno as i32,
-        message: None,
-    })
-}
-
-impl Table {
-    fn carry_out(&mut self, command: Command) -> tsl::Result<Outcome> {
-        match command {
-            Command::Subscribe | Command::Configure(_) => Ok(Outcome::Done),
-            Command::Totals => Ok(Outcome::Totals(Box::default())),
-            Command::Dump => Ok(Outcome::Table(self.dump())),
-            Command::New(new) => {
-                let clashes = |other: &NewSession| {
-                    locals(other).any(|local| locals(&new).any(|mine| mine == local))
-                };
-                let taken = self.sessions.iter().filter(|(_, other)| clashes(other));
-                let replaced: Vec<_> = taken.map(|(id, _)| *id).collect();
-                self.sessions.retain(|id, _| !replaced.contains(id));
-                self.next += 1;
-                self.sessions.insert(self.next, new);
-                let id = self.next;
-                Ok(Outcome::Created(Created { id, replaced }))
-            }
-            Command::Set(set) => {
-                let known = self.sessions.get_mut(&set.id);
-                known.ok_or_else(|| refused(Errno::ENOENT))?.streams = set.streams;
-                Ok(Outcome::Done)
-            }
-            Command::Delete(id) => {
-                let ended = self.sessions.remove(&id);
-                let ended = ended.ok_or_else(|| refused(Errno::ENOENT))?;
-                Ok(Outcome::Ended(Box::new(state(id, &ended))))
-            }
-        }
-    }
-
-    fn dump(&self) -> Vec<SessionState> {
-        let sessions = self.sessions.iter();
-        sessions.map(|(id, session)| state(*id, session)).collect()
-    }
-}
-
-fn state(id: SessionId, session: &NewSession) -> SessionState {
-    let idle = |stream| StreamState {
-        stream,
-        learned_a: None,
-        learned_b: None,
-        from_a: Counters::default(),
-        from_b: Counters::default(),
-        quality_a: None,
-        quality_b: None,
-    };
-    SessionState {
-        id,
-        label: session.label.clone(),
-        owner: session.owner,
-        timeout_ms: session.timeout_ms,
-        age_ms: 0,
-        idle_ms: 0,
-        streams: session.streams.iter().copied().map(idle).collect(),
-    }
-}
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug)]
@@ -158,9 +24,9 @@ enum Fate {
 #[derive(Clone, Debug)]
 enum Step {
     /// A call is given a block of ports and an answerer.
-    Set { call: u8, block: u8, party: u8 },
+    Set { call: u16, block: u16, party: u8 },
     /// The call on that block ends.
-    Delete { call: u8, block: u8 },
+    Delete { call: u16, block: u16 },
     /// One of the commands on their way ends.
     Command {
         which: prop::sample::Index,
@@ -185,9 +51,9 @@ enum Step {
 fn calm() -> impl Strategy<Value = Step> {
     let which = any::<prop::sample::Index>();
     prop_oneof![
-        8 => (0..5_u8, 0..4_u8, 1..9_u8)
+        8 => (0..5_u16, 0..4_u16, 1..9_u8)
             .prop_map(|(call, block, party)| Step::Set { call, block, party }),
-        4 => (0..5_u8, 0..4_u8).prop_map(|(call, block)| Step::Delete { call, block }),
+        4 => (0..5_u16, 0..4_u16).prop_map(|(call, block)| Step::Delete { call, block }),
         16 => which.prop_map(|which| Step::Command { which, fate: Fate::Done }),
         4 => Just(Step::Settle),
         3 => (0..900_u64).prop_map(|ms| Step::Wait { ms }),
@@ -213,13 +79,15 @@ fn trouble() -> impl Strategy<Value = Step> {
 }
 
 /// A call on a block of ports.
-type Place = (u8, u8);
+pub type Place = (u16, u16);
 
-struct World {
+pub struct World {
     now: Instant,
+    config: Config,
     core: Core,
-    tables: Vec<Table>,
-    on_their_way: Vec<(usize, Token, Command)>,
+    pub tables: Vec<Table>,
+    /// Commands without an outcome.
+    pub on_their_way: Vec<(usize, Token, Command)>,
     /// Requests without an answer, and when they were made.
     unanswered: HashMap<Vec<u8>, Instant>,
     cookie: u32,
@@ -230,12 +98,13 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new(config: Config) -> Self {
         let now = Instant::now();
         let mut actions = Vec::new();
-        let core = Core::new(config(), now, &mut actions);
+        let core = Core::new(config.clone(), now, &mut actions);
         let mut world = Self {
             now,
+            config,
             core,
             tables: (0..TSLS).map(|_| Table::default()).collect(),
             on_their_way: Vec::new(),
@@ -284,9 +153,9 @@ impl World {
         }
     }
 
-    fn ask(&mut self, letter: char, (call, block): Place, party: u8) {
+    pub fn ask(&mut self, letter: char, (call, block): Place, party: u8) {
         self.cookie += 1;
-        let (cookie, port) = (self.cookie, 20000 + 4 * u16::from(block));
+        let (cookie, port) = (self.cookie, 20000 + 4 * block);
         let request = format!(
             "1_{cookie} {letter} 127.0.0.11 127.0.0.21 127.0.0.21 127.0.1.{party} 40000 {port} {} \
              41000 60 call-{call} ",
@@ -339,13 +208,35 @@ impl World {
         }
     }
 
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         while !self.on_their_way.is_empty() {
             self.end(0, Fate::Done);
         }
     }
 
-    fn wait(&mut self, duration: Duration) {
+    /// All TSLs but one carry out what they were told.
+    pub fn settle_all_but(&mut self, silent: usize) {
+        let heard = |world: &Self| {
+            let mut commands = world.on_their_way.iter();
+            commands.position(|(tsl, ..)| *tsl != silent)
+        };
+        while let Some(which) = heard(self) {
+            self.end(which, Fate::Done);
+        }
+    }
+
+    /// What a TSL was told is lost, again and again, until it is left alone.
+    pub fn lose_all_of(&mut self, silent: usize) {
+        let lost = |world: &Self| {
+            let mut commands = world.on_their_way.iter();
+            commands.position(|(tsl, ..)| *tsl == silent)
+        };
+        while let Some(which) = lost(self) {
+            self.end(which, Fate::CommandLost);
+        }
+    }
+
+    pub fn wait(&mut self, duration: Duration) {
         let end = self.now + duration;
         loop {
             let due = self.core.deadline().filter(|due| *due <= end);
@@ -398,10 +289,10 @@ impl World {
                     return;
                 }
                 let (tsl, id) = all[which.index(all.len())];
-                let session = self.tables[tsl].sessions.remove(&id).expect("is there");
+                let session = self.tables[tsl].remove(id).expect("is there");
                 self.doubt_all();
                 let event = if is_told {
-                    Event::Ended(state(id, &session), EndReason::Expired)
+                    Event::Ended(SessionState::new(id, &session), EndReason::Expired)
                 } else {
                     Event::Overrun
                 };
@@ -411,7 +302,7 @@ impl World {
             }
             Step::Anew { tsl } => {
                 self.doubt_all();
-                self.tables[tsl].sessions.clear();
+                self.tables[tsl] = Table::default();
                 let mut actions = Vec::new();
                 self.core.event(tsl, None, self.now, &mut actions);
                 self.act(actions);
@@ -421,7 +312,7 @@ impl World {
                 self.on_their_way.clear();
                 self.unanswered.clear();
                 let mut actions = Vec::new();
-                self.core = Core::new(config(), self.now, &mut actions);
+                self.core = Core::new(self.config.clone(), self.now, &mut actions);
                 self.act(actions);
             }
             Step::Wait { ms } => self.wait(Duration::from_millis(ms)),
@@ -438,6 +329,12 @@ impl World {
         self.settle();
         assert!(self.unanswered.is_empty(), "{:?}", self.unanswered);
         assert!(self.core.is_idle());
+        self.compare_books();
+        self.compare_places();
+    }
+
+    /// What each TSL is believed to hold is there.
+    pub fn compare_books(&self) {
         for (layer, table) in self.core.layers.iter().zip(&self.tables) {
             let (known, strange) = Calls::adopt(&table.dump());
             assert!(strange.is_empty());
@@ -449,13 +346,17 @@ impl World {
             ports.sort_unstable();
             assert_eq!(layer.ports.in_use(), ports, "{}", layer.config.name);
         }
+    }
+
+    /// What was asked for is there.
+    fn compare_places(&self) {
         for place in (0..5).flat_map(|call| (0..4).map(move |block| (call, block))) {
             if self.uncertain.contains(&place) {
                 continue;
             }
             let (call, block) = place;
             let label = format!("call-{call}");
-            let local = SocketAddr::from(([127, 0, 0, 21], 20000 + 4 * u16::from(block)));
+            let local = SocketAddr::from(([127, 0, 0, 21], 20000 + 4 * block));
             let there: Vec<_> = self
                 .tables
                 .iter()
@@ -477,7 +378,7 @@ impl World {
 }
 
 fn play(steps: Vec<Step>) {
-    let mut world = World::new();
+    let mut world = World::new(config(Algorithm::RoundRobin));
     for step in steps {
         world.step(step);
     }
