@@ -113,6 +113,8 @@ pub struct Layer {
     state: State,
     /// Whether it was ever ready.
     known: bool,
+    /// Whether it could not be opened, and was not ready since: asked again, it may stay silent.
+    gone: bool,
     listening: bool,
     /// Whether it is to be read once more when it has been read.
     again: bool,
@@ -158,6 +160,7 @@ impl Layer {
             calls: Calls::default(),
             state: State::Stale,
             known: false,
+            gone: false,
             listening: false,
             again: false,
             in_flight: BTreeMap::new(),
@@ -188,7 +191,7 @@ impl Layer {
 
     /// Whether something is known to be wrong with it.
     pub fn is_closed(&self, now: Instant) -> bool {
-        matches!(self.state, State::Closed { .. }) || self.is_silent(now)
+        self.gone || self.is_silent(now)
     }
 
     /// Whether a command has waited for its outcome for too long.
@@ -350,6 +353,7 @@ impl Layer {
         }
         self.calls = calls;
         self.known = true;
+        self.gone = false;
         self.state = State::Ready;
         io.actions.push(Action::Opened {
             tsl: self.index,
@@ -471,6 +475,7 @@ impl Layer {
             _ => RETRY,
         };
         self.listening = false;
+        self.gone = true;
         self.state = State::Closed {
             since: io.now,
             retry: io.now + pause,

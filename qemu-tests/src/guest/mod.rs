@@ -8,6 +8,7 @@ pub mod capture;
 pub mod crowd;
 pub mod debug;
 pub mod lab;
+pub mod media_host;
 pub mod memory;
 pub mod module;
 pub mod netlink;

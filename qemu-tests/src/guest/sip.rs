@@ -61,7 +61,7 @@ const SCENARIOS: [(&str, &str); 14] = scenarios![
 /// How server and daemon are run.
 #[derive(Clone)]
 pub struct Setup {
-    /// Where the daemon listens.
+    /// Where the daemon listens: one socket, or several with commas between them.
     pub socket: &'static str,
     /// Arguments of lrkproxy_manage(): none for the bridge's own (`ie` and `ei`).
     pub flags: Flags,
@@ -71,6 +71,8 @@ pub struct Setup {
     pub workers: u8,
     /// Further flags of the daemon.
     pub daemon: &'static [&'static str],
+    /// What Kamailio's configuration is to define besides, as `NAME=VALUE`.
+    pub server: &'static [&'static str],
 }
 
 /// What the script gives lrkproxy_manage().
@@ -92,6 +94,7 @@ impl Default for Setup {
             shared_port: false,
             workers: 2,
             daemon: &[],
+            server: &[],
         }
     }
 }
@@ -101,7 +104,7 @@ pub fn lrep_cl() -> String {
     format!("{SHARE}/{WORK}/bin/lrep-cl")
 }
 
-/// Starts the daemon and waits until it listens.
+/// Starts the daemon and waits until it answers.
 pub fn start_daemon(lab: &Lab, relay: &Namespace, setup: &Setup) -> Result<Process> {
     let program = lrep_cl();
     ensure!(
@@ -124,19 +127,21 @@ pub fn start_daemon(lab: &Lab, relay: &Namespace, setup: &Setup) -> Result<Proce
         .env_clear()
         .env("PATH", "/usr/bin")
         .env("NO_COLOR", "1");
+    // An earlier one has written there, too.
+    let ready = || {
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        log.matches("ready, listening on").count()
+    };
+    let before = ready();
     let mut daemon = Process::start("lrep-cl", &mut command, &log)?;
-    until("lrep-cl listening", LIMIT, || {
+    until("lrep-cl being ready", LIMIT, || {
         if let Some(status) = daemon.ended()? {
             bail!(
                 "lrep-cl ended with {status}: {}",
                 fs::read_to_string(&log).unwrap_or_default()
             );
         }
-        let listens = match setup.socket.strip_prefix("unix:") {
-            Some(path) => std::os::unix::net::UnixStream::connect(path).is_ok(),
-            None => is_bound(relay, 22_333)?,
-        };
-        Ok(listens.then_some(()))
+        Ok((ready() > before).then_some(()))
     })?;
     Ok(daemon)
 }
@@ -152,11 +157,17 @@ pub fn start_server(lab: &Lab, relay: &Namespace, setup: &Setup) -> Result<Proce
         .arg(&configuration)
         .args(["-A", &format!("WORKERS={}", setup.workers)])
         .args(["-A", "T1=4000"])
-        .args(["-A", &format!("RELAY=\"{}\"", setup.socket)])
+        .args([
+            "-A",
+            &format!("RELAY=\"{}\"", setup.socket.replace(',', " ")),
+        ])
         .args([
             "-A",
             &format!("SHARED_PORT={}", u8::from(setup.shared_port)),
         ]);
+    for definition in setup.server {
+        command.args(["-A", definition]);
+    }
     match setup.flags {
         Flags::Bridge => {}
         Flags::None => {

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 
 use super::fixture::{expect, rtcp_of};
+use super::many_calls::{ManyCalls, is_answer};
 use super::{Test, tests};
 use crate::guest::lab::Lab;
 use crate::guest::module;
@@ -19,8 +20,8 @@ use crate::guest::process::Process;
 use crate::guest::relay::{Relay, State};
 use crate::guest::rtp::Party;
 use crate::guest::sip::{
-    CALLEE_MEDIA, CALLER_MEDIA, Flags, Message, Phone, Setup, Side, messages, start_daemon,
-    start_server, wait_for,
+    CALLEE_MEDIA, CALLER_MEDIA, Flags, Phone, Setup, Side, messages, start_daemon, start_server,
+    wait_for,
 };
 use crate::guest::topology::{CALLEE, CALLER, EAST, Topology, WEST};
 use crate::guest::wait::{LIMIT, until};
@@ -105,10 +106,6 @@ struct Answered {
     west: SocketAddr,
     /// Where the callee was told to send media.
     east: SocketAddr,
-}
-
-fn is_answer(message: &Message, cseq: &str) -> bool {
-    message.line.starts_with("SIP/2.0 200") && message.cseq == cseq
 }
 
 impl Answered {
@@ -489,29 +486,7 @@ fn a_call_that_nobody_ends_ends_by_its_idle_timeout(lab: &Lab) -> Result<()> {
 /// Places many calls at once, lets both parties of each talk, and ends them all.
 fn many_calls(lab: &Lab, setup: Setup, calls: u32, collisions: u64) -> Result<()> {
     let exchange = Exchange::start(lab, setup)?;
-    let net = &exchange.net;
-    let mut callee = Phone::start(lab, net, Side::Callee, "callee-many", calls)?;
-    let mut caller = Phone::start(lab, net, Side::Caller, "caller-many", calls)?;
-    let answers = until("all calls answered", LIMIT * 2, || {
-        let mut found: Vec<_> = messages(&net.at_caller)
-            .into_iter()
-            .filter(|one| is_answer(one, "1 INVITE"))
-            .collect();
-        found.sort_by(|a, b| a.call_id.cmp(&b.call_id));
-        found.dedup_by(|a, b| a.call_id == b.call_id);
-        Ok((found.len() == calls as usize).then_some(found))
-    })?;
-    // Workers overtake each other; a callee that is hung up on before it is acknowledged gives up.
-    until("all calls acknowledged", LIMIT * 2, || {
-        let mut found: Vec<_> = messages(&net.at_callee)
-            .into_iter()
-            .filter(|one| one.line.starts_with("ACK"))
-            .map(|one| one.call_id)
-            .collect();
-        found.sort();
-        found.dedup();
-        Ok((found.len() == calls as usize).then_some(()))
-    })?;
+    let many = ManyCalls::place(lab, &exchange.net, calls)?;
     lab.step("all calls are answered");
     let sessions = exchange.relay.sessions()?;
     // Two workers of the released client may hand out the same port: then the newer call has it.
@@ -521,44 +496,9 @@ fn many_calls(lab: &Lab, setup: Setup, calls: u32, collisions: u64) -> Result<()
         "{} sessions, {replaced} replaced",
         sessions.len()
     );
-    let mut talks = Vec::new();
-    for answer in &answers {
-        let west = answer.media.context("the caller got no SDP")?;
-        let found = sessions
-            .iter()
-            .find(|one| one.label == answer.call_id.as_bytes());
-        let Some(session) = found else { continue };
-        // The endpoint the caller sends to, and the one facing it.
-        let (near, far) = session
-            .streams()
-            .iter()
-            .find_map(|one| match () {
-                () if one.a.local == west => Some((one.a, one.b)),
-                () if one.b.local == west => Some((one.b, one.a)),
-                () => None,
-            })
-            .with_context(|| format!("no endpoint {west} in {session:?}"))?;
-        let at_caller = near.remote.context("a caller without an address")?;
-        let at_callee = far.remote.context("a callee without an address")?;
-        let parties = (
-            Party::new(&net.caller, at_caller)?,
-            Party::new(&net.callee, at_callee)?,
-        );
-        let to_callee = parties.0.send_rtp(near.local, 0..10)?;
-        let to_caller = parties.1.send_rtp(far.local, 0..10)?;
-        talks.push((near, far, to_callee, to_caller));
-    }
-    for (near, far, to_callee, to_caller) in &talks {
-        let remote = |one: &crate::guest::relay::Endpoint| one.remote.context("no remote");
-        expect(&net.at_callee, far.local, remote(far)?, to_callee)?;
-        expect(&net.at_caller, near.local, remote(near)?, to_caller)?;
-    }
+    many.talk(&exchange.net, &sessions)?;
     lab.step("all calls talked");
-    for answer in &answers {
-        caller.press(&answer.call_id)?;
-    }
-    caller.finish()?;
-    callee.finish()?;
+    many.hang_up()?;
     exchange.wait_until_idle()
 }
 

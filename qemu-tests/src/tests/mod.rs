@@ -19,6 +19,8 @@ mod learning;
 mod lifecycle;
 mod limits;
 mod links;
+mod many_calls;
+mod media_hosts;
 mod neighbours;
 mod output;
 mod path;
@@ -120,6 +122,7 @@ pub const TESTS: &[&[Test]] = &[
     crowd::TESTS,
     ynl::TESTS,
     daemon::TESTS,
+    media_hosts::TESTS,
     remote::TESTS,
     call::TESTS,
     lifecycle::TESTS,

@@ -2,14 +2,11 @@
 
 //! A controller on another host, which works with the kernel's table over the network.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use lrep_cl::tls::{Files, Identity};
+use anyhow::{Context, Result, ensure};
+use lrep_cl::tls::Identity;
 use lrep_cl::tsl::remote::{Options, Remote};
 use lrep_cl::tsl::{
     EndReason, Endpoint, Event, NewSession, SetConfig, SetSession, Stream, StreamKind, Tsl, sum,
@@ -19,105 +16,38 @@ use nix::sys::signal::Signal;
 use super::fixture::{CALLEE_RTP, CALLER_RTP, EAST_RTP, LOCALS, PORTS, WEST_RTP, expect};
 use super::{Test, tests};
 use crate::guest::lab::Lab;
-use crate::guest::netns::Namespace;
-use crate::guest::process::Process;
+use crate::guest::media_host::{Certificates, MediaHost};
+use crate::guest::module;
 use crate::guest::relay::Relay;
 use crate::guest::rtp::Party;
-use crate::guest::sip::{Setup, lrep_cl, start_daemon};
+use crate::guest::sip::{Setup, start_daemon};
 use crate::guest::topology::{CALLEE, CALLER, EAST, Topology, WEST, udp};
 use crate::guest::wait::{LIMIT, until};
-use crate::guest::{module, shell};
 
 pub const TESTS: &[Test] = tests![
     a_controller_on_another_host_works_with_the_relay,
     a_daemon_on_another_host_relays_calls,
 ];
 
-/// Where the relay's host serves its table.
-const PORT: u16 = 22_334;
-
-/// The program that serves the table of the relay's host.
-struct Host {
-    certificates: PathBuf,
-    log: PathBuf,
+/// Certificates for the relay's host and a controller, and what serves that host's table.
+fn host(lab: &Lab) -> Result<MediaHost> {
+    let certificates = Certificates::new(&[("relay", WEST)])?;
+    MediaHost::new(lab, &certificates, "relay", WEST)
 }
 
-impl Host {
-    /// Has certificates made for the relay's host, by its address, and for a controller.
-    fn new(lab: &Lab) -> Result<Self> {
-        let certificates = lab.file("tls");
-        // From an earlier run in this guest.
-        let _ = fs::remove_dir_all(&certificates);
-        let made = |arguments: &[&str]| {
-            let mut command = Command::new(lrep_cl());
-            command.args(["tls", arguments[0]]).arg(&certificates);
-            shell::run(command.args(&arguments[1..]))
-        };
-        made(&["init"])?;
-        let address = WEST.to_string();
-        made(&["issue", "relay", "--role", "host", "--address", &address])?;
-        made(&["issue", "sip1", "--role", "controller"])?;
-        Ok(Self {
-            certificates,
-            log: lab.file("lrep-tsl.log"),
-        })
-    }
-
-    /// Serves, and waits until it does.
-    fn start(&self, relay: &Namespace) -> Result<Process> {
-        let files = self.files("relay");
-        let mut command = relay.command(&lrep_cl());
-        command
-            .args(["tsl", "--listen", &format!("{WEST}:{PORT}")])
-            .args(["--allow-name", "sip1", "--log-level", "debug"])
-            .args([Path::new("--cert"), &files.certificate])
-            .args([Path::new("--key"), &files.key])
-            .args([Path::new("--ca"), &files.authorities])
-            .env_clear();
-        let before = self.said("ready, serving")?;
-        let mut host = Process::start("lrep-cl tsl", &mut command, &self.log)?;
-        until("lrep-cl tsl being ready", LIMIT, || {
-            if let Some(status) = host.ended()? {
-                let log = fs::read_to_string(&self.log).unwrap_or_default();
-                bail!("lrep-cl tsl ended with {status}: {log}");
-            }
-            Ok((self.said("ready, serving")? > before).then_some(()))
-        })?;
-        Ok(host)
-    }
-
-    fn files(&self, name: &str) -> Files {
-        let file = |name: String| self.certificates.join(name);
-        Files {
-            certificate: file(format!("{name}.pem")),
-            key: file(format!("{name}.key")),
-            authorities: file("ca.pem".to_owned()),
-        }
-    }
-
-    /// How many lines of its log have this in them.
-    fn said(&self, part: &str) -> Result<usize> {
-        if !self.log.exists() {
-            return Ok(0);
-        }
-        let log = fs::read_to_string(&self.log).context("no log")?;
-        Ok(log.lines().filter(|line| line.contains(part)).count())
-    }
-
-    fn options(&self) -> Result<Options> {
-        Ok(Options {
-            address: format!("{WEST}:{PORT}").parse()?,
-            identity: Some(Arc::new(Identity::load(self.files("sip1"))?)),
-            deadline: LIMIT,
-            keep_alive: Duration::from_secs(5),
-        })
-    }
+fn options(host: &MediaHost) -> Result<Options> {
+    Ok(Options {
+        address: host.address().parse()?,
+        identity: Some(Arc::new(Identity::load(host.controller())?)),
+        deadline: LIMIT,
+        keep_alive: Duration::from_secs(5),
+    })
 }
 
 fn a_controller_on_another_host_works_with_the_relay(lab: &Lab) -> Result<()> {
     module::ensure_loaded()?;
     let net = Topology::new(lab)?;
-    let host = Host::new(lab)?;
+    let host = host(lab)?;
     // Its sockets are those of the caller's host.
     net.caller.enter(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -132,7 +62,7 @@ fn a_controller_on_another_host_works_with_the_relay(lab: &Lab) -> Result<()> {
 fn a_daemon_on_another_host_relays_calls(lab: &Lab) -> Result<()> {
     module::ensure_loaded()?;
     let net = Topology::new(lab)?;
-    let host = Host::new(lab)?;
+    let host = host(lab)?;
     let served = host.start(&net.relay)?;
     let setup = Setup {
         daemon: &[
@@ -190,7 +120,7 @@ fn a_daemon_on_another_host_relays_calls(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-async fn control(lab: &Lab, net: &Topology, host: &Host) -> Result<()> {
+async fn control(lab: &Lab, net: &Topology, host: &MediaHost) -> Result<()> {
     let caller = Party::new(&net.caller, CALLER_RTP)?;
     let callee = Party::new(&net.callee, CALLEE_RTP)?;
     let pass = |first: u16| -> Result<()> {
@@ -205,7 +135,7 @@ async fn control(lab: &Lab, net: &Topology, host: &Host) -> Result<()> {
 
     lab.step("a call is set up");
     let mut process = host.start(&net.relay)?;
-    let remote = Remote::connect(host.options()?).await?;
+    let remote = Remote::connect(options(host)?).await?;
     let settings = SetConfig {
         ports: Some(PORTS.0..=PORTS.1),
         local_addresses: LOCALS.to_vec(),

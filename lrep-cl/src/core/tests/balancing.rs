@@ -93,10 +93,11 @@ fn a_silent_tsl_gets_no_new_calls_after_one_timeout_and_is_read_when_it_returns(
         world.settle_all_but(SILENT);
     }
     assert!(world.on_their_way.is_empty(), "{:?}", world.on_their_way);
-    for _ in 0..3 {
-        world.wait(Duration::from_secs(1));
-        world.settle();
-    }
+    world.wait(Duration::from_secs(1));
+    assert!(!world.on_their_way.is_empty(), "it is asked");
+    let layer = &world.core.layers[SILENT];
+    assert!(layer.is_closed(world.now), "a question is no answer");
+    world.settle();
     world.compare_books();
     // Of its two calls the one that has moved is gone.
     let labels: Vec<_> = world.tables[SILENT].dump();

@@ -82,9 +82,9 @@ fn trouble() -> impl Strategy<Value = Step> {
 pub type Place = (u16, u16);
 
 pub struct World {
-    now: Instant,
+    pub now: Instant,
     config: Config,
-    core: Core,
+    pub core: Core,
     pub tables: Vec<Table>,
     /// Commands without an outcome.
     pub on_their_way: Vec<(usize, Token, Command)>,
