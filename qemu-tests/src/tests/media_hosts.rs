@@ -135,7 +135,7 @@ impl Exchange {
                 Ok(host.relay.sessions()?.is_empty().then_some(()))
             })?;
         }
-        lab.step(&format!("calls at each host: {given:?}"));
+        lab.step(format!("calls at each host: {given:?}"));
         Ok(given)
     }
 
