@@ -53,7 +53,7 @@ impl RawSocket {
 
     /// Sends a frame of which the device computes the checksum and makes segments.
     pub fn send_offloaded(&self, offload: Offload, frame: &[u8]) -> Result<()> {
-        self.send(&[&offload.header(), frame].concat())
+        self.send(&[&offload.header(frame), frame].concat())
     }
 
     /// Sends a frame.
@@ -86,9 +86,15 @@ impl Offload {
         }
     }
 
-    fn header(self) -> [u8; 10] {
-        // The headers of a packet without IP options.
-        let (headers, checksum_start, checksum_offset) = (42_u16, 34_u16, 6_u16);
+    fn header(self, frame: &[u8]) -> [u8; 10] {
+        // A packet without IP options or extension headers: Ethernet, IP, UDP.
+        let network = if frame.get(12..14) == Some(&[0x86, 0xdd]) {
+            40
+        } else {
+            20
+        };
+        let checksum_start = 14_u16 + network;
+        let (headers, checksum_offset) = (checksum_start + 8, 6_u16);
         let mut header = [0; 10];
         // VIRTIO_NET_HDR_F_NEEDS_CSUM.
         header[0] = 1;

@@ -20,6 +20,7 @@ use super::fixture::{
 };
 use super::path::Path;
 use super::{Test, tests};
+use crate::guest::debug::patience;
 use crate::guest::lab::Lab;
 use crate::guest::relay::{Events, Session};
 use crate::guest::stalls::Stalls;
@@ -173,7 +174,8 @@ fn many_idle_sessions_end_on_time(lab: &Lab) -> Result<()> {
     while !ids.is_empty() {
         let ended = events.next()?;
         ensure!(ended.end_reason == Some(EndReason::Expired), "{ended:?}");
-        let latest = 2000 + LATE_MS + stalls.longest_ms();
+        let late = patience(Duration::from_millis(LATE_MS)).as_millis() as u64;
+        let latest = 2000 + late + stalls.longest_ms();
         ensure!(
             (2000..=latest).contains(&ended.idle_ms),
             "idle for {} ms",
