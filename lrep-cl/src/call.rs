@@ -140,6 +140,11 @@ impl Calls {
         (calls, strange)
     }
 
+    /// Whether the call has a session.
+    pub fn contains(&self, label: &[u8]) -> bool {
+        self.calls.contains_key(label)
+    }
+
     /// How many sessions there are.
     pub fn len(&self) -> usize {
         self.labels.len()

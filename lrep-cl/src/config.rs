@@ -9,6 +9,7 @@
 //!
 //! [`Config`] is what the daemon works with: settings that were found to make sense together.
 
+mod reload;
 mod tsls;
 mod values;
 
@@ -25,6 +26,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use nix::unistd::{Gid, Group};
 use serde::{Deserialize, Serialize};
 
+pub use self::reload::{Change, Changes};
 use self::tsls::are_named;
 pub use self::tsls::{Health, MediaHost, MediaHosts, SetRule, TslConfig, TslSet, TslUrl, Who};
 pub use self::values::{Admission, Listen, LogFormat, LogLevel, Mode, Network};
@@ -36,6 +38,9 @@ use crate::tsl::{Learning, Limits, Roam};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/lreproxy/lrep-cl.toml";
+
+/// Where the daemon is reached when nothing else is said.
+pub const CONTROL_SOCK: &str = "/run/lreproxy/control.sock";
 
 /// Longest silence after which a party may be followed, that of the netlink family.
 const ROAM_AFTER_MAX: u32 = 60_000;
@@ -141,6 +146,16 @@ pub struct Settings {
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub sessions_max: u32,
 
+    /// Most new calls per second that get a relay; 0 for any number. The SIP server is told that
+    /// there is no relay when more come.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub session_rate: u32,
+
+    /// Most requests per second that are taken over UDP from one address; further ones are not
+    /// answered. 0 for any number.
+    #[arg(long, value_name = "NUMBER", default_value_t = 20000)]
+    pub request_rate: u32,
+
     /// Most relays that wait for the second party's address at the same time; 0 for any number.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub half_open_max: u32,
@@ -215,6 +230,21 @@ pub struct Settings {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub owner: u32,
 
+    /// Seconds that SIGTERM leaves to living calls: until then, or until the last has ended, new
+    /// calls are refused. 0: the daemon stops at once, and the calls go on in the kernel.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub drain_timeout: u32,
+
+    /// Unix socket on which `lrep-cl status`, `drain`, `reload`, `log` and `tsl` reach the daemon.
+    /// Only its own user and root may use it.
+    #[arg(long, value_name = "PATH", default_value = CONTROL_SOCK)]
+    pub control_sock: PathBuf,
+
+    /// Group that may use the control socket, too; the daemon must be root or belong to it.
+    #[arg(long, value_name = "GROUP")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_group: Option<String>,
+
     /// How much is logged to standard error.
     #[arg(long, value_name = "LEVEL", value_enum, default_value = "info")]
     pub log_level: LogLevel,
@@ -230,7 +260,8 @@ pub struct Settings {
 }
 
 /// Examples for the keys without a default, as they stand in the example file.
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 9] = [
+    ("control_group", "\"adm\""),
     ("unix_group", "\"kamailio\""),
     ("internal_ip", "\"192.0.2.10\""),
     ("external_ip", "\"203.0.113.5\""),
@@ -278,7 +309,9 @@ impl Settings {
             let help = arg.get_long_help().or(arg.get_help());
             Key {
                 // Clap takes the last full stop away.
-                help: help.map(|help| format!("{help}.")).unwrap_or_default(),
+                help: help
+                    .map(|help| format!("{help}.{}", reload::sentence(&name)))
+                    .unwrap_or_default(),
                 default: defaults
                     .get(&name)
                     .filter(|_| example.is_none())
@@ -296,7 +329,8 @@ impl Settings {
             "# Configuration of lrep-cl, the controller of the lreproxy RTP relay.\n\
              # Every key is also a flag of `lrep-cl run` (start_port: --start-port) and an\n\
              # environment variable (LREP_START_PORT). Flags win over the environment, the\n\
-             # environment over this file. Lines that begin with `#key` show defaults or examples.\n",
+             # environment over this file. Lines that begin with `#key` show defaults or examples.\n\
+             # `lrep-cl reload` applies the reloadable keys; the others need a restart.\n",
         );
         for key in Self::keys()? {
             text.push('\n');
@@ -337,7 +371,7 @@ impl Key {
 /// environment say in `explicit` on top.
 ///
 /// `explicit` must hold no defaults: see [`without_defaults`].
-pub fn load(file: Option<&Path>, explicit: &ArgMatches) -> Result<Config, ConfigError> {
+pub fn load(file: Option<&Path>, explicit: &ArgMatches) -> Result<Loaded, ConfigError> {
     let (mut source, mut settings) = match file {
         Some(path) => read(path)?,
         None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
@@ -353,7 +387,28 @@ pub fn load(file: Option<&Path>, explicit: &ArgMatches) -> Result<Config, Config
         };
         source.said.insert(key.to_string(), place);
     }
-    Config::new(&settings, &source)
+    Loaded::new(settings, source)
+}
+
+/// What was said, and what it amounts to.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What was said.
+    pub settings: Settings,
+    /// What it amounts to.
+    pub config: Config,
+    source: Source,
+}
+
+impl Loaded {
+    fn new(settings: Settings, source: Source) -> Result<Self, ConfigError> {
+        let config = Config::new(&settings, &source)?;
+        Ok(Self {
+            settings,
+            config,
+            source,
+        })
+    }
 }
 
 /// Reads and checks a file alone.
@@ -494,6 +549,16 @@ pub struct Config {
     pub learning: Learning,
     /// How much relays may take.
     pub limits: Limits,
+    /// Most new calls per second.
+    pub session_rate: Option<NonZero<u32>>,
+    /// Most requests per second and address.
+    pub request_rate: Option<NonZero<u32>>,
+    /// How long living calls are waited for when stopping.
+    pub drain_timeout: Duration,
+    /// Where the operator's commands arrive.
+    pub control_sock: PathBuf,
+    /// Whose members may give them.
+    pub control_group: Option<Gid>,
     /// Tag of this daemon's sessions.
     pub owner: u32,
     /// How much is logged.
@@ -600,13 +665,22 @@ impl Config {
                 "nobody is followed with admission = \"signalled\": set admission, or leave it 0",
             );
         }
-        let unix_group = match &settings.unix_group {
-            None => None,
-            Some(name) => match Group::from_name(name) {
-                Ok(Some(group)) => Some(group.gid),
-                _ => return bad("unix_group", "there is no such group on this host"),
-            },
+        let group = |key, name: &Option<String>| match name.as_deref().map(Group::from_name) {
+            None => Ok(None),
+            Some(Ok(Some(group))) => Ok(Some(group.gid)),
+            Some(_) => Err(ConfigError::Value {
+                place: source.place(key),
+                problem: "there is no such group on this host".to_owned(),
+            }),
         };
+        let unix_group = group("unix_group", &settings.unix_group)?;
+        let control_group = group("control_group", &settings.control_group)?;
+        if !settings.control_sock.is_absolute() {
+            return bad("control_sock", "must be an absolute path");
+        }
+        if settings.drain_timeout > WAIT_MAX {
+            return bad("drain_timeout", &format!("must be at most {WAIT_MAX}"));
+        }
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         Ok(Self {
             listen: settings.listen.clone(),
@@ -642,6 +716,11 @@ impl Config {
                 half_open: settings.half_open_max,
                 memory: u64::from(settings.memory_max) << 20,
             },
+            session_rate: NonZero::new(settings.session_rate),
+            request_rate: NonZero::new(settings.request_rate),
+            drain_timeout: seconds(settings.drain_timeout),
+            control_sock: settings.control_sock.clone(),
+            control_group,
             owner: settings.owner,
             log_level: settings.log_level,
             log_format: settings.log_format,

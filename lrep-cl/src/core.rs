@@ -15,6 +15,7 @@ mod job;
 mod journal;
 mod layer;
 mod placements;
+pub mod status;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use self::command::{Command, Outcome, Token};
 use self::job::{Job, Wish};
 use self::layer::{Io, Layer, is_full};
 use self::placements::Placements;
+use self::status::Status;
 use crate::alarm::{Alarms, Withheld};
 use crate::balance::{Algorithm, Balancer, Candidate};
 use crate::call::Media;
@@ -37,6 +39,7 @@ use crate::logging::call_span;
 use crate::protocol::lrkproxy::{
     self, Command as Request, FRAME_MAX, Framing, Malformed, NodeConfig, Relay, Verdict,
 };
+use crate::rate::{Bucket, Sources};
 use crate::reply_cache::{Known, ReplyCache};
 use crate::tsl::{self, Event, SessionState};
 
@@ -136,6 +139,12 @@ pub struct Core {
     /// The TSL whose addresses a SIP server was told last.
     homes: HashMap<SipServer, usize>,
     cache: ReplyCache<(Client, Vec<u8>)>,
+    sources: Sources,
+    new_calls: Bucket,
+    /// Whether new calls are refused.
+    draining: bool,
+    /// How many calls got no relay, by reason.
+    refused: BTreeMap<&'static str, u64>,
     alarms: Alarms,
     pending: HashMap<RequestId, Pending>,
     /// When the pending requests have waited for long enough, in this order.
@@ -165,18 +174,17 @@ impl Core {
                 )
             })
             .collect();
-        let balancers = config
-            .tsls
-            .iter()
-            .map(|tsl| (tsl.set, Balancer::new(config.algorithm)))
-            .collect();
         let mut core = Self {
             placements: Placements::new(config.call_life, config.calls_expected),
+            balancers: balancers(&config),
             config,
             layers,
-            balancers,
             homes: HashMap::new(),
             cache: ReplyCache::new(CACHED_ANSWERS),
+            sources: Sources::default(),
+            new_calls: Bucket::new(now),
+            draining: false,
+            refused: BTreeMap::new(),
             alarms: Alarms::default(),
             pending: HashMap::new(),
             due: VecDeque::new(),
@@ -187,13 +195,26 @@ impl Core {
         core
     }
 
-    /// Whether this client may ask for anything. The protocol has no authentication.
+    /// Whether this client may ask for anything, now. The protocol has no authentication.
     pub fn admits(&mut self, peer: SocketAddr, now: Instant) -> bool {
+        let address = peer.ip().to_canonical();
         let admitted = self
             .config
             .allow
             .iter()
-            .any(|network| network.contains(peer.ip().to_canonical()));
+            .any(|network| network.contains(address));
+        if let (true, Some(rate)) = (admitted, self.config.request_rate) {
+            if !self.sources.take(address, rate, now) {
+                self.alarm("request-rate", now, |withheld| {
+                    error!(
+                        withheld,
+                        "ignored a request from {address}, which sends more than {rate} a second: \
+                         find out why, or raise request_rate"
+                    );
+                });
+                return false;
+            }
+        }
         if !admitted {
             self.alarm("client", now, |withheld| {
                 warn!(
@@ -347,6 +368,69 @@ impl Core {
         self.is_answered() && self.layers.iter().all(Layer::is_idle)
     }
 
+    /// How it is.
+    pub fn status(&self, now: Instant) -> Status {
+        let refused = self.refused.iter();
+        Status {
+            draining: self.draining,
+            sessions: self.layers.iter().map(Layer::sessions).sum(),
+            waiting: self.pending.len() as u64,
+            refused: refused
+                .map(|(reason, count)| ((*reason).to_owned(), *count))
+                .collect(),
+            tsls: self.layers.iter().map(|layer| layer.status(now)).collect(),
+        }
+    }
+
+    /// Refuses new calls from now on, or takes them again.
+    pub fn drain(&mut self, draining: bool) {
+        self.draining = draining;
+    }
+
+    /// Whether new calls are refused.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Whether new calls are refused and the last one has ended. What a TSL holds that was not read
+    /// yet may be calls.
+    pub fn is_drained(&self) -> bool {
+        let is_empty = |layer: &Layer| layer.is_read() && layer.sessions() == 0;
+        self.draining && self.is_idle() && self.layers.iter().all(is_empty)
+    }
+
+    /// Lets a TSL have new calls, or no more; whether there is one of this name.
+    pub fn enable(&mut self, tsl: &str, enabled: bool) -> bool {
+        let layer = self
+            .layers
+            .iter_mut()
+            .find(|layer| layer.config.name == tsl);
+        match layer {
+            Some(layer) => {
+                layer.enable(enabled);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Goes on with another configuration. Its listeners and TSLs must be those it had: only
+    /// weights and limits of TSLs may differ.
+    pub fn reload(&mut self, config: Config, now: Instant, actions: &mut Vec<Action>) {
+        self.placements.set_life(config.call_life);
+        if config.algorithm != self.config.algorithm {
+            self.balancers = balancers(&config);
+        }
+        let weights: Vec<u32> = config.tsls.iter().map(|tsl| tsl.weight).collect();
+        let (health, limits) = (config.health, config.limits);
+        self.config = config;
+        for (tsl, weight) in weights.into_iter().enumerate() {
+            self.with(tsl, now, actions, |layer, io| {
+                layer.reload(weight, health, limits, io);
+            });
+        }
+    }
+
     /// Works with one TSL, then sees to the jobs that are over.
     fn with<R>(
         &mut self,
@@ -391,6 +475,28 @@ impl Core {
                     refusal = Some(other);
                 }
                 Err(_) => {}
+            }
+        }
+        // Seldom does it matter.
+        let matters = self.draining
+            || self.config.session_rate.is_some()
+            || able
+                .iter()
+                .any(|(index, _)| !self.layers[*index].is_enabled());
+        let is_known = || self.layers.iter().any(|layer| layer.knows(relay.call_id));
+        if matters && !able.is_empty() && !is_known() {
+            if self.draining {
+                return Err(Refusal::Draining);
+            }
+            let enabled = |&(index, _): &(usize, Media)| self.layers[index].is_enabled();
+            able.retain(enabled);
+            if able.is_empty() {
+                return Err(Refusal::Disabled { set });
+            }
+            if let Some(rate) = self.config.session_rate {
+                if !self.new_calls.take(rate, now) {
+                    return Err(Refusal::TooMany { rate });
+                }
             }
         }
         let places: Vec<usize> = able.iter().map(|(index, _)| *index).collect();
@@ -723,14 +829,21 @@ impl Core {
         let Client::Udp { .. } = client else {
             return true;
         };
-        // With one TSL only, there is nothing better for the client to do.
         let set = self.set_of(client);
         let home = self.homes.get(&client.server());
-        home.is_none_or(|&home| {
-            self.layers.get(home).is_none_or(|layer| {
-                layer.config.set != set || self.layers.len() == 1 || !layer.is_closed(now)
-            })
-        })
+        let home = home.and_then(|&home| self.layers.get(home));
+        let Some(home) = home.filter(|home| home.config.set == set) else {
+            return true;
+        };
+        // With one TSL only, there is nothing better for the client to do than to try it.
+        let is_only = self.layers.len() == 1;
+        let serves = |layer: &Layer| {
+            layer.config.set == set
+                && layer.config.addresses == home.config.addresses
+                && layer.is_enabled()
+                && (is_only || !layer.is_closed(now))
+        };
+        !self.draining && self.layers.iter().any(serves)
     }
 
     fn node_config(&mut self, client: Client, now: Instant) -> NodeConfig {
@@ -800,6 +913,7 @@ impl Core {
     }
 
     fn refused(&mut self, refusal: &Refusal, call_id: &[u8], now: Instant) {
+        *self.refused.entry(refusal.kind()).or_insert(0) += 1;
         self.alarm(refusal.kind(), now, |withheld| {
             call_span(call_id).in_scope(|| error!(withheld, "no relay installed: {refusal}"));
         });
@@ -810,4 +924,11 @@ impl Core {
             log(withheld);
         }
     }
+}
+
+/// A balancer for each set.
+fn balancers(config: &Config) -> BTreeMap<u32, Balancer> {
+    let tsls = config.tsls.iter();
+    tsls.map(|tsl| (tsl.set, Balancer::new(config.algorithm)))
+        .collect()
 }

@@ -111,7 +111,9 @@ fn settings_page(keys: &[Key]) -> io::Result<Vec<u8>> {
         bold("lrep-cl config check"),
         roman(" checks a file, "),
         bold("lrep-cl config example"),
-        roman(" prints one with all keys. The daemon reads its file when it starts."),
+        roman(" prints one with all keys. The daemon reads its file when it starts, and "),
+        bold("lrep-cl reload"),
+        roman(" applies the reloadable keys of a changed one."),
     ]);
     roff.control("SH", ["KEYS"]);
     for key in keys {

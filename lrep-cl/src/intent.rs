@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZero;
 use std::time::Duration;
 
 use crate::addresses::Addresses;
@@ -88,6 +89,18 @@ pub enum Refusal {
         /// The number of the set.
         set: u32,
     },
+    /// The call is new, and every TSL that could take it was disabled by its operator.
+    Disabled {
+        /// The number of the set.
+        set: u32,
+    },
+    /// The call is new, and this controller is being drained.
+    Draining,
+    /// The call is new, and there are too many at once.
+    TooMany {
+        /// How many may come in a second.
+        rate: NonZero<u32>,
+    },
 }
 
 impl Refusal {
@@ -118,6 +131,9 @@ impl Refusal {
             Self::Overlap { .. } => "overlap",
             Self::Undecidable(_) => "undecidable",
             Self::NoTsl { .. } => "no-tsl",
+            Self::Disabled { .. } => "disabled",
+            Self::Draining => "draining",
+            Self::TooMany { .. } => "session-rate",
         }
     }
 }
@@ -177,6 +193,20 @@ impl fmt::Display for Refusal {
                 f,
                 "set {set} has no TSL: name one in lreproxy_sock, or give the SIP server another \
                  set in `sets`"
+            ),
+            Self::Disabled { set } => write!(
+                f,
+                "every TSL of set {set} that has the addresses is disabled: `lrep-cl tsl enable` \
+                 lets one have new calls"
+            ),
+            Self::Draining => f.write_str(
+                "this controller is being drained: have the SIP server use another node, or take \
+                 it back with `lrep-cl drain --cancel`",
+            ),
+            Self::TooMany { rate } => write!(
+                f,
+                "more than {rate} new calls a second: find out who begins so many, or raise \
+                 session_rate"
             ),
         }
     }

@@ -8,8 +8,8 @@
 //! again without a packet lost.
 //!
 //! Decisions are made in modules without sockets, clocks or tasks: [`protocol`], [`intent`],
-//! [`call`], [`ports`], [`balance`], [`reply_cache`], [`addresses`], [`alarm`], and [`core`], which
-//! ties them together. [`server`] and [`driver`] are the edge: they move bytes.
+//! [`call`], [`ports`], [`balance`], [`rate`], [`reply_cache`], [`addresses`], [`alarm`], and [`core`],
+//! which ties them together. [`server`] and [`driver`] are the edge: they move bytes.
 
 #![forbid(unsafe_code)]
 
@@ -25,8 +25,10 @@ pub mod driver;
 pub mod frontend;
 pub mod intent;
 pub mod logging;
+pub mod operator;
 pub mod ports;
 pub mod protocol;
+pub mod rate;
 pub mod reply_cache;
 pub mod rtcp;
 pub mod server;

@@ -13,25 +13,46 @@ use tracing::{Span, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 
 use crate::config::{LogFormat, LogLevel};
 
 /// Begins to log to standard error. What has been logged by then is written when the guard is
 /// dropped.
-pub fn start(level: LogLevel, format: LogFormat) -> WorkerGuard {
-    let (subscriber, guard) = subscriber(level, format, std::io::stderr());
+pub fn start(level: LogLevel, format: LogFormat) -> (WorkerGuard, Verbosity) {
+    let (subscriber, guard, verbosity) = subscriber(level, format, std::io::stderr());
     // Fails only when something logs already, which then goes on.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    guard
+    (guard, verbosity)
 }
 
-/// Writes log lines to `to`, as [`start`] does.
-pub fn subscriber(
-    level: LogLevel,
-    format: LogFormat,
-    to: impl Write + Send + 'static,
-) -> (Box<dyn Subscriber + Send + Sync>, WorkerGuard) {
-    let (writer, guard) = NonBlocking::new(to);
+/// How much is logged, which may be changed.
+pub struct Verbosity(Box<dyn Fn(Targets) + Send + Sync>);
+
+impl Verbosity {
+    /// Logs as much from now on.
+    pub fn set(&self, level: LogLevel) {
+        (self.0)(filter(level));
+    }
+
+    fn of<S>(handle: reload::Handle<Targets, S>) -> Self
+    where
+        reload::Handle<Targets, S>: Send + Sync + 'static,
+    {
+        Self(Box::new(move |filter| {
+            // Fails only when nothing is logged any more.
+            let _ = handle.reload(filter);
+        }))
+    }
+}
+
+impl fmt::Debug for Verbosity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verbosity")
+    }
+}
+
+fn filter(level: LogLevel) -> Targets {
     let (ours, libraries) = match level {
         LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
         LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
@@ -39,20 +60,33 @@ pub fn subscriber(
         LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::WARN),
         LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
     };
-    let filter = Targets::new()
+    Targets::new()
         .with_default(libraries)
-        .with_target(env!("CARGO_CRATE_NAME"), ours);
+        .with_target(env!("CARGO_CRATE_NAME"), ours)
+}
+
+/// Writes log lines to `to`, as [`start`] does.
+pub fn subscriber(
+    level: LogLevel,
+    format: LogFormat,
+    to: impl Write + Send + 'static,
+) -> (Box<dyn Subscriber + Send + Sync>, WorkerGuard, Verbosity) {
+    let (writer, guard) = NonBlocking::new(to);
     let builder = tracing_subscriber::fmt()
         .with_writer(writer)
-        .with_max_level(ours);
-    let subscriber: Box<dyn Subscriber + Send + Sync> = match format {
+        .with_max_level(LevelFilter::TRACE);
+    match format {
         LogFormat::Text => {
-            let plain = builder.with_target(false).with_ansi(false);
-            Box::new(plain.finish().with(filter))
+            let plain = builder.with_target(false).with_ansi(false).finish();
+            let (filter, handle) = reload::Layer::new(filter(level));
+            (Box::new(plain.with(filter)), guard, Verbosity::of(handle))
         }
-        LogFormat::Json => Box::new(builder.json().finish().with(filter)),
-    };
-    (subscriber, guard)
+        LogFormat::Json => {
+            let json = builder.json().finish();
+            let (filter, handle) = reload::Layer::new(filter(level));
+            (Box::new(json.with(filter)), guard, Verbosity::of(handle))
+        }
+    }
 }
 
 /// The span that everything about one call is logged in.
@@ -94,7 +128,7 @@ mod tests {
     fn libraries_are_silent_but_for_warnings_unless_everything_is_asked_for() {
         let logged = |level| {
             let (sender, written) = channel();
-            let (subscriber, guard) = subscriber(level, LogFormat::Text, Sent(sender));
+            let (subscriber, guard, _) = subscriber(level, LogFormat::Text, Sent(sender));
             tracing::subscriber::with_default(subscriber, || {
                 tracing::debug!(target: "h2::codec", "a frame");
                 tracing::warn!(target: "h2::codec", "an oddity");
@@ -116,6 +150,24 @@ mod tests {
             text.contains("a frame") && text.contains("a decision"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn how_much_is_logged_may_be_changed() {
+        let (sender, written) = channel();
+        let (subscriber, guard, verbosity) =
+            subscriber(LogLevel::Info, LogFormat::Text, Sent(sender));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("too early");
+            verbosity.set(LogLevel::Debug);
+            tracing::debug!("in time");
+            verbosity.set(LogLevel::Warn);
+            tracing::info!("too late");
+        });
+        drop(guard);
+        let text = String::from_utf8(written.try_iter().flatten().collect()).expect("text");
+        assert!(text.contains("in time"), "{text}");
+        assert!(!text.contains("too"), "{text}");
     }
 
     #[test]

@@ -80,6 +80,16 @@ impl Ports {
         }
     }
 
+    /// How many ports there are.
+    pub fn size(&self) -> u32 {
+        u32::from(self.end - self.start) + 1
+    }
+
+    /// How many of them belong to sessions.
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.in_use.len()).unwrap_or(u32::MAX)
+    }
+
     /// The ports of sessions, each as often as it is occupied, in ascending order.
     pub fn in_use(&self) -> Vec<u16> {
         let mut ports: Vec<u16> = self

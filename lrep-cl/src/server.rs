@@ -20,6 +20,7 @@ use tracing::{debug, warn};
 
 use crate::config::{Config, Listen, TslUrl};
 use crate::core::command::{Outcome, Token};
+use crate::core::status::Status;
 pub use crate::core::{ANSWER_BOUND, Client};
 use crate::core::{Action, Core};
 use crate::driver::{self, Driver, Order};
@@ -303,6 +304,31 @@ impl Service {
             self.state.lock().connections.remove(&connection);
         }
         receiver.await.ok()
+    }
+
+    /// How the controller is.
+    pub fn status(&self) -> Status {
+        self.with(|core, now, _| core.status(now))
+    }
+
+    /// Refuses new calls from now on, or takes them again.
+    pub fn drain(&self, draining: bool) {
+        self.with(|core, _, _| core.drain(draining));
+    }
+
+    /// Waits until new calls are refused and the last one has ended.
+    pub async fn drained(&self) {
+        self.until(Core::is_drained).await;
+    }
+
+    /// Lets a TSL have new calls, or no more; whether there is one of this name.
+    pub fn enable(&self, tsl: &str, enabled: bool) -> bool {
+        self.with(|core, _, _| core.enable(tsl, enabled))
+    }
+
+    /// Goes on with another configuration of the same listeners and TSLs.
+    pub fn reload(&self, config: Config) {
+        self.with(|core, now, actions| core.reload(config, now, actions));
     }
 
     /// Works with the core, then does what it wants done.

@@ -44,7 +44,7 @@ fn a_log_that_nobody_reads_delays_no_answer_and_names_the_call_when_read() {
         is_blocked: true,
         text,
     };
-    let (subscriber, guard) = subscriber(LogLevel::Info, LogFormat::Text, blocked);
+    let (subscriber, guard, _) = subscriber(LogLevel::Info, LogFormat::Text, blocked);
     tracing::subscriber::set_global_default(subscriber).expect("nothing else logs");
 
     let tsl = Memory::new();

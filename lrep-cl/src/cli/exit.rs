@@ -17,11 +17,14 @@ pub const CODES: [(u8, &str); 12] = [
     (0, "done"),
     (
         1,
-        "the kernel refused the command, or there is no such session",
+        "the kernel or the daemon refused the command, or there is no such session",
     ),
     (64, "wrong usage of the command line"),
     (68, "a relay address is no address of this host"),
-    (69, "the kernel module is not loaded"),
+    (
+        69,
+        "the kernel module is not loaded, or the daemon does not run",
+    ),
     (70, "a fault of the program itself"),
     (71, "the system refused something else"),
     (73, "a listener cannot be opened, or a file not be made"),
@@ -60,6 +63,16 @@ impl Failure {
     /// What was asked for does not exist.
     pub fn absent(text: impl fmt::Display) -> Self {
         Self::because(1, text)
+    }
+
+    /// The daemon is not there.
+    pub fn unavailable(text: impl fmt::Display) -> Self {
+        Self::because(69, text)
+    }
+
+    /// This user may not.
+    pub fn permission(text: impl fmt::Display) -> Self {
+        Self::because(77, text)
     }
 
     /// This should not have happened.

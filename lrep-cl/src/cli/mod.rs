@@ -3,15 +3,20 @@
 //! The command line: one file per verb.
 
 mod config;
+mod control;
+mod drain;
 mod exit;
 mod flush;
 mod format;
+mod log;
+mod reload;
 mod reports;
 mod run;
 mod service;
 mod sessions;
 mod show;
 mod stats;
+mod status;
 mod tls;
 mod tsl;
 
@@ -28,9 +33,9 @@ use exit::Failure;
 
 /// Controls the lreproxy RTP relay in the Linux kernel.
 ///
-/// `lrep-cl run` is the daemon that SIP servers ask for relays, `lrep-cl tsl` serves the relay of
-/// this host to daemons elsewhere. The other verbs talk to the kernel themselves and work without
-/// either.
+/// `lrep-cl run` is the daemon that SIP servers ask for relays; `status`, `drain`, `reload`, `log` and
+/// `tsl list` to `tsl enable` tell it what to do. `lrep-cl tsl` serves the relay of this host to
+/// daemons elsewhere. The other verbs talk to the kernel themselves and work without any daemon.
 #[derive(Debug, Parser)]
 #[command(name = "lrep-cl", version, max_term_width = 100)]
 struct Cli {
@@ -41,6 +46,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(Box<run::Run>),
+    Status(status::Status),
+    Drain(drain::Drain),
+    Reload(reload::Reload),
+    Log(log::Log),
     Sessions(sessions::Sessions),
     Show(show::Show),
     Stats(stats::Stats),
@@ -82,13 +91,17 @@ fn dispatch(args: &[OsString]) -> Result<String, Failure> {
             run.run(explicit.subcommand_matches("run").unwrap_or(&explicit))
                 .map(|()| String::new())
         }
+        Verb::Status(status) => status.run(),
+        Verb::Drain(drain) => drain.run(),
+        Verb::Reload(reload) => reload.run(),
+        Verb::Log(log) => log.run(),
         Verb::Sessions(sessions) => sessions.run(),
         Verb::Show(show) => show.run(),
         Verb::Stats(stats) => stats.run(),
         Verb::Reports(reports) => reports.run(),
         Verb::Flush(flush) => flush.run(),
         Verb::Config(config) => config.run(),
-        Verb::Tsl(tsl) => tsl.run().map(|()| String::new()),
+        Verb::Tsl(tsl) => tsl.run(),
         Verb::Tls(tls) => tls.run(),
     }
 }

@@ -2,29 +2,45 @@
 
 //! `lrep-cl run`: the daemon.
 
+use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{ArgMatches, Args};
 use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::block_on;
 use super::exit::Failure;
-use super::service::{Signals, notify, stop_on};
-use crate::config::{self, Config, Settings, TslUrl};
+use super::service::{Signals, announce_stop, notify};
+use crate::config::{self, Config, Loaded, Settings, TslUrl};
 use crate::driver::Driver;
-use crate::logging;
+use crate::frontend::control;
+use crate::frontend::unix::UnixSocket;
+use crate::logging::{self, Verbosity};
+use crate::operator::Operator;
 use crate::server::Server;
 use crate::tls::Identity;
 use crate::tsl::kernel::Kernel;
 use crate::tsl::remote::{self, Remote};
 
+/// Permissions of the control socket, without and with a group.
+const PRIVATE: u32 = 0o600;
+const SHARED: u32 = 0o660;
+
+/// How long stopping takes at most once calls are no longer waited for.
+const STOPPING: Duration = Duration::from_secs(5);
+
 /// Answer SIP servers and program the relay, until SIGTERM or SIGINT
 ///
 /// Living calls go on without the daemon: their sessions stay in the kernel, and a daemon that is
-/// started again takes them over.
+/// started again takes them over. SIGHUP has it read its configuration again, as `lrep-cl reload`
+/// does. With `drain_timeout`, SIGTERM lets living calls end first; a second one does not.
 #[derive(Args, Debug)]
 pub struct Run {
     /// The configuration file; /etc/lreproxy/lrep-cl.toml if that exists
@@ -38,15 +54,29 @@ pub struct Run {
 impl Run {
     /// Runs the daemon; `explicit` is what was said on the command line and in the environment.
     pub fn run(self, explicit: &ArgMatches) -> Result<(), Failure> {
-        let config = config::load(self.config.as_deref(), explicit)?;
-        let _guard = logging::start(config.log_level, config.log_format);
-        block_on(serve(config))
+        let load = {
+            let (file, explicit) = (self.config, explicit.clone());
+            move || config::load(file.as_deref(), &explicit)
+        };
+        let loaded = load()?;
+        let (level, format) = (loaded.config.log_level, loaded.config.log_format);
+        let (_guard, verbosity) = logging::start(level, format);
+        block_on(serve(loaded, verbosity, Box::new(load)))
     }
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(
+    loaded: Loaded,
+    verbosity: Verbosity,
+    load: Box<crate::operator::Load>,
+) -> Result<(), Failure> {
+    let Loaded {
+        config, settings, ..
+    } = loaded;
     // Before anything is answered: from here on a signal no longer kills.
     let signals = Signals::catch()?;
+    let hangup = signal(SignalKind::hangup())
+        .map_err(|error| Failure::system("cannot catch signals", &error))?;
     let identity = match &config.tls {
         Some(files) => Some(Arc::new(Identity::load(files.clone())?)),
         None => None,
@@ -65,7 +95,12 @@ async fn serve(config: Config) -> Result<(), Failure> {
     }
     let listeners: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
     let tsls = config.tsls.clone();
+    let control = open_control(&config);
     let server = Server::start(config, drivers).await?;
+    let operator = Arc::new(Operator::new(server.service(), verbosity, settings, load));
+    if let Some(socket) = control {
+        tokio::spawn(control::serve(socket, Arc::clone(&operator)));
+    }
     for tsl in tsls {
         info!(
             tsl = tsl.name,
@@ -80,10 +115,72 @@ async fn serve(config: Config) -> Result<(), Failure> {
         "ready, listening on {}",
         listeners.join(", ")
     );
-    notify(NotifyState::Ready);
+    notify(&[NotifyState::Ready]);
     let stop = CancellationToken::new();
-    tokio::spawn(stop_on(signals, stop.clone()));
+    tokio::spawn(obey(signals, hangup, operator, stop.clone()));
     server.run(stop).await;
     info!("stopped; living calls go on in the kernel");
     Ok(())
+}
+
+/// The socket for the operator's commands. Calls do not need it, so they need not wait for it.
+fn open_control(config: &Config) -> Option<UnixSocket> {
+    let path = &config.control_sock;
+    let mode = config.control_group.map_or(PRIVATE, |_| SHARED);
+    let directory = path
+        .parent()
+        .map_or(Ok(()), |directory| match fs::create_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        });
+    let socket = directory.and_then(|()| UnixSocket::bind(path, mode, config.control_group));
+    match socket {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            warn!(
+                "cannot listen on {}: {error}; `lrep-cl status`, `drain`, `reload`, `log` and `tsl` \
+                 will not reach this daemon (see `control_sock`)",
+                path.display()
+            );
+            None
+        }
+    }
+}
+
+/// Does what signals say, until the server is to stop.
+async fn obey(
+    mut signals: Signals,
+    mut hangup: Signal,
+    operator: Arc<Operator>,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = signals.caught() => break,
+            () = operator.drained() => {
+                info!("drained: the last call has ended");
+                announce_stop(&stop);
+                return;
+            }
+            _ = hangup.recv() => {
+                // The log has told what came of it.
+                let _ = operator.reload();
+            }
+        }
+    }
+    let patience = operator.drain_timeout();
+    if !patience.is_zero() {
+        operator.drain();
+        let whole = (patience + STOPPING).as_micros();
+        notify(&[
+            NotifyState::Status("waiting for the last call's end"),
+            NotifyState::ExtendTimeoutUsec(u32::try_from(whole).unwrap_or(u32::MAX)),
+        ]);
+        tokio::select! {
+            () = operator.drained() => info!("drained: the last call has ended"),
+            () = sleep(patience) => info!("calls are left, and go on in the kernel"),
+            () = signals.caught() => {}
+        }
+    }
+    announce_stop(&stop);
 }

@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! `lrep-cl tsl`: serves this host's relay to controllers elsewhere.
+//! `lrep-cl tsl`: serves this host's relay to controllers elsewhere, and what the daemon of this
+//! host is to do with its TSLs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use sd_notify::NotifyState;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::block_on;
+use super::control::Control;
 use super::exit::Failure;
 use super::service::{Signals, notify, stop_on};
+use super::status;
 use crate::config::{LogFormat, LogLevel};
 use crate::logging;
+use crate::operator::{Answer, Request};
 use crate::tls::{Files, Identity};
 use crate::tsl::kernel::Kernel;
 use crate::tsl::remote::address::Address;
@@ -31,6 +36,45 @@ use crate::tsl::serve::{Guard, Listener, serve};
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Tsl {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+
+    #[command(flatten)]
+    server: Option<Server>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List the TSLs of the running daemon
+    List {
+        #[command(flatten)]
+        control: Control,
+
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a TSL of the running daemon no new calls, until it is enabled or the daemon restarted
+    Disable {
+        /// Its URL, as `lrep-cl tsl list` shows it
+        tsl: String,
+
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Give a TSL of the running daemon new calls again
+    Enable {
+        /// Its URL, as `lrep-cl tsl list` shows it
+        tsl: String,
+
+        #[command(flatten)]
+        control: Control,
+    },
+}
+
+/// What serving needs to know.
+#[derive(Args, Debug)]
+struct Server {
     /// Where to listen: ADDRESS:PORT (IPv6 addresses in brackets; 22334 is the usual port), or
     /// unix:/PATH for controllers of the same user. Without certificates only on unix sockets,
     /// 127.0.0.1 and [::1], where every user of this host may then end every call.
@@ -82,9 +126,26 @@ pub struct Tsl {
 }
 
 impl Tsl {
-    /// Serves until it is told to stop.
-    pub fn run(self) -> Result<(), Failure> {
-        let _guard = logging::start(self.log_level, self.log_format);
+    /// Serves until it is told to stop, or asks the daemon.
+    pub fn run(self) -> Result<String, Failure> {
+        let (control, request, json) = match (self.verb, self.server) {
+            (None, None) => return Err(Failure::usage("say --listen, or list, disable or enable")),
+            (None, Some(server)) => return server.run().map(|()| String::new()),
+            (Some(Verb::List { control, json }), _) => (control, Request::Status, json),
+            (Some(Verb::Disable { tsl, control }), _) => (control, Request::Disable { tsl }, false),
+            (Some(Verb::Enable { tsl, control }), _) => (control, Request::Enable { tsl }, false),
+        };
+        match control.ask(&request)? {
+            Answer::Status { status, .. } if json => Ok(format!("{}\n", json!(status.tsls))),
+            Answer::Status { status, .. } => Ok(status::table(&status.tsls)),
+            _ => Err(Failure::internal("the daemon answered something else")),
+        }
+    }
+}
+
+impl Server {
+    fn run(self) -> Result<(), Failure> {
+        let (_guard, _) = logging::start(self.log_level, self.log_format);
         block_on(self.serve())
     }
 
@@ -103,7 +164,7 @@ impl Tsl {
             version = env!("CARGO_PKG_VERSION"),
             "ready, serving this host's relay on {}{shown}", self.listen
         );
-        notify(NotifyState::Ready);
+        notify(&[NotifyState::Ready]);
         serve(Arc::new(kernel), listener, stop)
             .await
             .map_err(Failure::internal)?;

@@ -18,6 +18,7 @@ use super::Action;
 use super::command::{Command, Outcome, Token};
 use super::job::{Claim, Job, Wish};
 use super::journal::{cure, log_alarm, log_end, party};
+use super::status::{TslHealth, TslStatus};
 use crate::alarm::{Alarms, Withheld};
 use crate::call::{Calls, Media, Plan};
 use crate::config::{Health, TslConfig};
@@ -49,6 +50,7 @@ enum Purpose {
     Configure,
     Dump,
     Look,
+    Limit,
     Make(Job, Media),
     Change(Job, SessionId, Media),
     End(Job, SessionId),
@@ -124,6 +126,8 @@ pub struct Layer {
     waiting: VecDeque<Job>,
     collisions: u64,
     full_until: Option<Instant>,
+    /// Whether its operator lets it have new calls.
+    enabled: bool,
     look_at: Instant,
     totals: Option<(Instant, Totals)>,
     packet_rate: u64,
@@ -168,6 +172,7 @@ impl Layer {
             waiting: VecDeque::new(),
             collisions: 0,
             full_until: None,
+            enabled: true,
             look_at: now + LOOK,
             totals: None,
             packet_rate: 0,
@@ -176,7 +181,22 @@ impl Layer {
 
     /// Whether new calls may be given to it.
     pub fn is_usable(&self, now: Instant) -> bool {
-        self.is_alive(now) && self.full_until.is_none_or(|until| until <= now)
+        self.enabled && self.is_alive(now) && !self.is_full(now)
+    }
+
+    /// Whether it held as much as it may, a moment ago.
+    fn is_full(&self, now: Instant) -> bool {
+        self.full_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether its operator lets it have new calls.
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Lets it have new calls, or no more.
+    pub fn enable(&mut self, enabled: bool) {
+        self.enabled = enabled;
     }
 
     /// Whether it is ready, and answers.
@@ -233,6 +253,55 @@ impl Layer {
             || self.waiting.iter().any(|job| job.label == label)
     }
 
+    /// Whether it holds, or may come to hold, anything of a call.
+    pub fn knows(&self, label: &[u8]) -> bool {
+        !self.known
+            || self.calls.contains(label)
+            || self.busy.contains(&Claim::Call(label.into()))
+            || self.waiting.iter().any(|job| job.label == label)
+    }
+
+    /// How it is.
+    pub fn status(&self, now: Instant) -> TslStatus {
+        let health = match self.state {
+            _ if self.gone => TslHealth::Closed,
+            _ if self.is_silent(now) => TslHealth::Silent,
+            State::Ready if self.is_full(now) => TslHealth::Full,
+            State::Ready => TslHealth::Ready,
+            State::Stale | State::Opening | State::Closed { .. } => TslHealth::Opening,
+        };
+        TslStatus {
+            name: self.config.name.clone(),
+            set: self.config.set,
+            weight: self.config.weight,
+            health,
+            enabled: self.enabled,
+            sessions: self.sessions(),
+            packets_per_second: self.counts.then_some(self.packet_rate),
+            ports_in_use: self.ports.count(),
+            ports: self.ports.size(),
+        }
+    }
+
+    /// Takes what a new configuration says of it. Its addresses and ports stay.
+    pub fn reload(&mut self, weight: u32, health: Health, limits: tsl::Limits, io: &mut Io<'_>) {
+        self.config.weight = weight;
+        self.health = health;
+        if self.settings.limits.replace(limits) == Some(limits) {
+            return;
+        }
+        match self.state {
+            State::Ready => self.send(
+                Command::Configure(self.settings.clone()),
+                Purpose::Limit,
+                io,
+            ),
+            // It may have been sent the old ones just now.
+            State::Opening => self.again = true,
+            State::Stale | State::Closed { .. } => {}
+        }
+    }
+
     /// Takes a job; gives it back when too many wait.
     pub fn submit(&mut self, job: Job, io: &mut Io<'_>) -> Result<(), Box<Job>> {
         if self.waiting.len() >= QUEUE {
@@ -286,6 +355,18 @@ impl Layer {
             (Purpose::Dump, Ok(Outcome::Table(sessions))) => Some(sessions),
             (Purpose::Subscribe | Purpose::Configure | Purpose::Dump, result) => {
                 self.close(&unexpected(result), io);
+                None
+            }
+            (Purpose::Limit, Ok(_)) => {
+                info!(tsl = self.config.name, "works with new limits");
+                None
+            }
+            (Purpose::Limit, Err(error)) => {
+                error!(
+                    tsl = self.config.name,
+                    "goes on with the old limits: {error}; reload again"
+                );
+                self.doubt(&error);
                 None
             }
             (Purpose::Look, Ok(outcome)) => {

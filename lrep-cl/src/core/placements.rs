@@ -25,6 +25,11 @@ impl Placements {
         }
     }
 
+    /// Each is kept for this long from now on, after it was touched.
+    pub fn set_life(&mut self, life: Duration) {
+        self.life = life;
+    }
+
     /// Where the call is.
     pub fn get(&self, call_id: &[u8]) -> Option<usize> {
         self.places.get(call_id).map(|(tsl, _)| *tsl)

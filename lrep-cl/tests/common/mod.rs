@@ -21,7 +21,7 @@ use lrep_cl::balance::Algorithm;
 use lrep_cl::config::{Config, Health, Listen, LogFormat, LogLevel, TslConfig, TslUrl};
 use lrep_cl::driver::Driver;
 use lrep_cl::intent::Timeouts;
-use lrep_cl::server::Server;
+use lrep_cl::server::{Server, Service};
 use lrep_cl::tsl::{
     Config as LayerConfig, Created, EndReason, Error, Event, Learning, Limits, NewSession, Refusal,
     Result, SessionId, SessionState, SetConfig, SetSession, Totals, Tsl,
@@ -328,6 +328,11 @@ pub fn config(listen: Vec<Listen>) -> Config {
         log_level: LogLevel::Info,
         learning: Learning::default(),
         limits: Limits::default(),
+        session_rate: None,
+        request_rate: None,
+        drain_timeout: Duration::ZERO,
+        control_sock: "/nowhere/control.sock".into(),
+        control_group: None,
         log_format: LogFormat::Text,
     }
 }
@@ -337,6 +342,7 @@ pub fn config(listen: Vec<Listen>) -> Config {
 pub struct Daemon {
     pub udp: SocketAddr,
     pub unix: PathBuf,
+    pub service: Arc<Service>,
     stop: CancellationToken,
     thread: Option<std::thread::JoinHandle<()>>,
     _directory: tempfile::TempDir,
@@ -367,15 +373,16 @@ impl Daemon {
                 let server = Server::start(config, vec![Driver::new(tsl)])
                     .await
                     .expect("starts");
-                ready
-                    .send(server.udp_addresses().expect("addresses")[0])
-                    .expect("awaited");
+                let udp = server.udp_addresses().expect("addresses")[0];
+                ready.send((udp, server.service())).expect("awaited");
                 server.run(token).await;
             });
         });
+        let (udp, service) = started.recv().expect("a started daemon");
         Self {
-            udp: started.recv().expect("a started daemon"),
+            udp,
             unix: path,
+            service,
             stop,
             thread: Some(thread),
             _directory: directory,

@@ -4,6 +4,7 @@
 
 mod balancing;
 mod model;
+mod operating;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -60,6 +61,11 @@ fn config(algorithm: Algorithm) -> Config {
         },
         learning: Learning::default(),
         limits: Limits::default(),
+        session_rate: None,
+        request_rate: None,
+        drain_timeout: Duration::ZERO,
+        control_sock: "/run/lreproxy/control.sock".into(),
+        control_group: None,
         owner: OWNER,
         log_level: LogLevel::Error,
         log_format: LogFormat::Text,

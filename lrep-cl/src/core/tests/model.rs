@@ -113,12 +113,13 @@ impl World {
             wanted: BTreeMap::new(),
             uncertain: BTreeSet::new(),
         };
-        world.act(actions);
+        world.take(actions);
         world.settle();
         world
     }
 
-    fn act(&mut self, actions: Vec<Action>) {
+    /// Takes what the core wants done.
+    pub fn take(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
                 Action::Answer { bytes, .. } => {
@@ -170,7 +171,7 @@ impl World {
         let mut actions = Vec::new();
         let now = self.now;
         assert!(self.core.request(client, &request, now, &mut actions));
-        self.act(actions);
+        self.take(actions);
         // A repetition changes nothing, and is answered alike or not at all.
         let mut actions = Vec::new();
         let before = self.on_their_way.len();
@@ -198,7 +199,7 @@ impl World {
         let mut actions = Vec::new();
         self.core
             .outcome(tsl, token, result, self.now, &mut actions);
-        self.act(actions);
+        self.take(actions);
     }
 
     /// After a fault only the bookkeeping is compared, not what each call holds.
@@ -243,7 +244,7 @@ impl World {
             self.now = due.unwrap_or(end).max(self.now);
             let mut actions = Vec::new();
             self.core.tick(self.now, &mut actions);
-            self.act(actions);
+            self.take(actions);
             let Some(_) = due else {
                 return;
             };
@@ -298,14 +299,14 @@ impl World {
                 };
                 let mut actions = Vec::new();
                 self.core.event(tsl, Some(event), self.now, &mut actions);
-                self.act(actions);
+                self.take(actions);
             }
             Step::Anew { tsl } => {
                 self.doubt_all();
                 self.tables[tsl] = Table::default();
                 let mut actions = Vec::new();
                 self.core.event(tsl, None, self.now, &mut actions);
-                self.act(actions);
+                self.take(actions);
             }
             Step::Restart => {
                 self.doubt_all();
@@ -313,7 +314,7 @@ impl World {
                 self.unanswered.clear();
                 let mut actions = Vec::new();
                 self.core = Core::new(self.config.clone(), self.now, &mut actions);
-                self.act(actions);
+                self.take(actions);
             }
             Step::Wait { ms } => self.wait(Duration::from_millis(ms)),
         }

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `lrep-cl log`: how much the running daemon logs.
+
+use clap::Args;
+
+use super::control::Control;
+use super::exit::Failure;
+use crate::config::LogLevel;
+use crate::operator::Request;
+
+/// Change how much the daemon logs, until it is restarted
+#[derive(Args, Debug)]
+pub struct Log {
+    /// How much
+    #[arg(value_enum)]
+    level: LogLevel,
+
+    #[command(flatten)]
+    control: Control,
+}
+
+impl Log {
+    /// Changes it.
+    pub fn run(&self) -> Result<String, Failure> {
+        self.control.ask(&Request::Log { level: self.level })?;
+        Ok(String::new())
+    }
+}

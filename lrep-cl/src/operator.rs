@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What an operator may have the running daemon do.
+//!
+//! Requests and answers are lines of JSON on the control socket ([`crate::frontend::control`]): one
+//! request, one answer, in the forms of [`Request`] and [`Answer`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tracing::{error, info, warn};
+
+use crate::config::{Changes, ConfigError, Loaded, LogLevel, Settings};
+use crate::core::status::Status;
+use crate::logging::Verbosity;
+use crate::server::Service;
+
+/// What is asked for.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "verb", deny_unknown_fields)]
+pub enum Request {
+    /// How it is.
+    Status,
+    /// No new calls; the daemon ends with the last one.
+    Drain,
+    /// New calls again.
+    Resume,
+    /// The configuration is to be read again.
+    Reload,
+    /// No new calls for this TSL.
+    Disable {
+        /// Its URL.
+        tsl: String,
+    },
+    /// New calls for this TSL again.
+    Enable {
+        /// Its URL.
+        tsl: String,
+    },
+    /// How much is to be logged.
+    Log {
+        /// From now on, until a restart or a reload that changes it.
+        level: LogLevel,
+    },
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "answer")]
+pub enum Answer {
+    /// It was done.
+    Done,
+    /// How it is, perhaps after what was done.
+    Status {
+        /// Version of the daemon.
+        version: String,
+        /// Its process.
+        pid: u32,
+        /// The rest.
+        #[serde(flatten)]
+        status: Status,
+    },
+    /// The configuration was read again.
+    Reloaded(Changes),
+    /// It was not done.
+    Refused {
+        /// Why, and what to do.
+        text: String,
+    },
+}
+
+/// Reads the configuration again, as it was read at the start.
+pub type Load = dyn Fn() -> Result<Loaded, ConfigError> + Send + Sync;
+
+/// Carries out what an operator asks for.
+pub struct Operator {
+    service: Arc<Service>,
+    verbosity: Verbosity,
+    /// What the daemon works with.
+    settings: Mutex<Settings>,
+    load: Box<Load>,
+}
+
+impl std::fmt::Debug for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Operator")
+    }
+}
+
+impl Operator {
+    /// Commands this service, which was started with these settings.
+    pub fn new(
+        service: Arc<Service>,
+        verbosity: Verbosity,
+        settings: Settings,
+        load: Box<Load>,
+    ) -> Self {
+        Self {
+            service,
+            verbosity,
+            settings: Mutex::new(settings),
+            load,
+        }
+    }
+
+    /// Does what is asked for.
+    pub fn carry_out(&self, request: Request) -> Answer {
+        match request {
+            Request::Status => self.status(),
+            Request::Drain => {
+                self.drain();
+                self.status()
+            }
+            Request::Resume => {
+                info!("taking new calls again");
+                self.service.drain(false);
+                self.status()
+            }
+            Request::Reload => match self.reload() {
+                Ok(changes) => Answer::Reloaded(changes),
+                Err(error) => Answer::Refused {
+                    text: format!("nothing was changed: {error}"),
+                },
+            },
+            Request::Disable { tsl } => self.enable(&tsl, false),
+            Request::Enable { tsl } => self.enable(&tsl, true),
+            Request::Log { level } => {
+                self.verbosity.set(level);
+                info!(?level, "logging changed");
+                Answer::Done
+            }
+        }
+    }
+
+    /// Refuses new calls from now on.
+    pub fn drain(&self) {
+        self.service.drain(true);
+        info!(
+            sessions = self.service.status().sessions,
+            "draining: new calls are refused, and the last one's end is waited for"
+        );
+    }
+
+    /// Waits until there is nothing left to wait for.
+    pub async fn drained(&self) {
+        self.service.drained().await;
+    }
+
+    /// How long living calls are waited for when stopping.
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_secs(self.settings.lock().drain_timeout.into())
+    }
+
+    /// Reads the configuration again and applies what can be applied. After an error all is as it
+    /// was.
+    pub fn reload(&self) -> Result<Changes, ConfigError> {
+        let mut settings = self.settings.lock();
+        let result = (self.load)().and_then(|loaded| loaded.reload(&settings));
+        let (loaded, changes) = match result {
+            Ok(reloaded) => reloaded,
+            Err(error) => {
+                error!("not reloaded, nothing was changed: {error}");
+                return Err(error);
+            }
+        };
+        if loaded.settings.log_level != settings.log_level {
+            self.verbosity.set(loaded.settings.log_level);
+        }
+        self.service.reload(loaded.config);
+        *settings = loaded.settings;
+        for change in &changes.applied {
+            info!(
+                key = change.key,
+                from = change.from,
+                to = change.to,
+                "changed"
+            );
+        }
+        for change in &changes.restart {
+            warn!(
+                key = change.key,
+                from = change.from,
+                to = change.to,
+                "needs a restart"
+            );
+        }
+        info!("reloaded");
+        Ok(changes)
+    }
+
+    fn status(&self) -> Answer {
+        Answer::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            status: self.service.status(),
+        }
+    }
+
+    fn enable(&self, tsl: &str, enabled: bool) -> Answer {
+        if self.service.enable(tsl, enabled) {
+            info!(tsl, enabled, "a TSL was enabled or disabled");
+            return self.status();
+        }
+        let tsls = self.service.status().tsls;
+        let names: Vec<_> = tsls.iter().map(|tsl| tsl.name.as_str()).collect();
+        Answer::Refused {
+            text: format!(
+                "there is no TSL {tsl}: this daemon works with {}",
+                names.join(" ")
+            ),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The running daemon as its operator meets it: lines on the control socket.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Command;
+use common::*;
+use lrep_cl::config;
+use lrep_cl::frontend::control;
+use lrep_cl::frontend::unix::UnixSocket;
+use lrep_cl::logging;
+use lrep_cl::operator::{Answer, Operator, Request};
+use nix::unistd::getgid;
+
+/// A daemon with a configuration file and a control socket.
+struct Operated {
+    tsl: Arc<Memory>,
+    daemon: Daemon,
+    file: PathBuf,
+    socket: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Operated {
+    fn start(text: &str) -> Self {
+        let tsl = Memory::new();
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("lrep-cl.toml");
+        write(&file, text);
+        let load = {
+            let file = file.clone();
+            move || {
+                let explicit = config::without_defaults(
+                    <config::Settings as clap::Args>::augment_args(Command::new("test")),
+                )
+                .get_matches_from(["test"]);
+                config::load(Some(&file), &explicit)
+            }
+        };
+        let loaded = load().expect("a good file");
+        let daemon = Daemon::start_with(&tsl, loaded.config);
+        let (_, _, verbosity) = logging::subscriber(
+            config::LogLevel::Info,
+            config::LogFormat::Text,
+            std::io::sink(),
+        );
+        let operator = Operator::new(
+            Arc::clone(&daemon.service),
+            verbosity,
+            loaded.settings,
+            Box::new(load),
+        );
+        let socket = directory.path().join("control.sock");
+        let (ready, listening) = std::sync::mpsc::channel();
+        let path = socket.clone();
+        // It serves until the end of all tests.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async {
+                let socket = UnixSocket::bind(&path, 0o660, Some(getgid())).expect("a socket");
+                ready.send(()).expect("awaited");
+                control::serve(socket, Arc::new(operator)).await;
+            });
+        });
+        listening.recv().expect("a socket");
+        Self {
+            tsl,
+            daemon,
+            file,
+            socket,
+            _directory: directory,
+        }
+    }
+
+    fn say(&self, line: &str) -> String {
+        let mut stream = UnixStream::connect(&self.socket).expect("connects");
+        writeln!(stream, "{line}").expect("is heard");
+        let mut answer = String::new();
+        BufReader::new(stream)
+            .read_line(&mut answer)
+            .expect("is answered");
+        answer
+    }
+
+    fn ask(&self, request: &Request) -> Answer {
+        let line = serde_json::to_string(request).expect("a line");
+        serde_json::from_str(&self.say(&line)).expect("an answer")
+    }
+}
+
+fn write(file: &Path, text: &str) {
+    let text =
+        format!("internal_ip = \"127.0.0.21\"\nexternal_ip = \"127.0.0.22\"\nowner = 7\n{text}");
+    std::fs::write(file, text).expect("a file");
+}
+
+fn refused(answer: Answer) -> String {
+    match answer {
+        Answer::Refused { text } => text,
+        answer => panic!("{answer:?}"),
+    }
+}
+
+#[test]
+fn the_status_names_the_daemon_and_its_tsls() {
+    let operated = Operated::start("");
+    let client = operated.daemon.client();
+    let request = set("1_0", 20000, "a@host");
+    assert_eq!(client.ask(&request), with(&request, "OK"));
+    let Answer::Status {
+        version,
+        pid,
+        status,
+    } = operated.ask(&Request::Status)
+    else {
+        panic!("no status");
+    };
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(pid, std::process::id());
+    assert_eq!((status.draining, status.sessions), (false, 1));
+    let [tsl] = status.tsls.as_slice() else {
+        panic!("{status:?}");
+    };
+    assert_eq!((tsl.name.as_str(), tsl.sessions), ("local", 1));
+    assert_eq!((tsl.ports_in_use, tsl.ports), (4, 10_001));
+}
+
+#[test]
+fn a_draining_daemon_ends_no_call_and_says_when_the_last_has_ended() {
+    let operated = Operated::start("");
+    let client = operated.daemon.client();
+    let (old, new) = (set("1_0", 20000, "old"), set("1_1", 20004, "new"));
+    assert_eq!(client.ask(&old), with(&old, "OK"));
+    assert!(
+        matches!(operated.ask(&Request::Drain), Answer::Status { status, .. } if status.draining)
+    );
+    assert_eq!(client.ask(&new), with(&new, "ER"));
+    assert_eq!(operated.tsl.labels(), ["old"]);
+    let service = Arc::clone(&operated.daemon.service);
+    let drained = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime").block_on(service.drained());
+    });
+    assert!(!drained.is_finished());
+    let (id, _) = operated.tsl.only();
+    operated.tsl.expire(id);
+    drained.join().expect("the end of the last call is noticed");
+    assert!(
+        matches!(operated.ask(&Request::Resume), Answer::Status { status, .. } if !status.draining)
+    );
+    let new = set("1_2", 20004, "new");
+    assert_eq!(client.ask(&new), with(&new, "OK"));
+}
+
+#[test]
+fn a_changed_file_is_applied_and_a_bad_one_changes_nothing() {
+    let operated = Operated::start("sessions_max = 5");
+    let limit = || {
+        operated
+            .tsl
+            .settings
+            .lock()
+            .limits
+            .map(|limits| limits.sessions)
+    };
+    assert_eq!(limit(), Some(5));
+    for (bad, why) in [
+        ("sessions_max = \"many\"", "sessions_max"),
+        (
+            "sessions_max = 9\nlrep_alg = 77",
+            "lrep_alg: must be 0 to 5",
+        ),
+        ("sessions_max = 9\nno_such_key = 1", "no_such_key"),
+    ] {
+        write(&operated.file, bad);
+        let text = refused(operated.ask(&Request::Reload));
+        assert!(text.contains("nothing was changed"), "{text}");
+        assert!(text.contains(why), "{text}");
+        assert_eq!(limit(), Some(5));
+    }
+    write(&operated.file, "sessions_max = 9\nstart_port = 22000");
+    let Answer::Reloaded(changes) = operated.ask(&Request::Reload) else {
+        panic!("not reloaded");
+    };
+    let keys = |changes: &[config::Change]| {
+        let keys = changes.iter().map(|change| change.key.clone());
+        keys.collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&changes.applied), ["sessions_max"]);
+    assert_eq!(keys(&changes.restart), ["start_port"]);
+    // The kernel is told without waiting for it.
+    while limit() != Some(9) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_tsl_is_disabled_and_enabled_by_its_url() {
+    let operated = Operated::start("");
+    let client = operated.daemon.client();
+    let tsl = || "local".to_owned();
+    operated.ask(&Request::Disable { tsl: tsl() });
+    let request = set("1_0", 20000, "a@host");
+    assert_eq!(client.ask(&request), with(&request, "ER"));
+    operated.ask(&Request::Enable { tsl: tsl() });
+    let request = set("1_1", 20000, "a@host");
+    assert_eq!(client.ask(&request), with(&request, "OK"));
+    let text = refused(operated.ask(&Request::Disable {
+        tsl: "elsewhere".to_owned(),
+    }));
+    assert!(
+        text.contains("no TSL elsewhere") && text.contains("local"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_no_request_is_answered_with_what_is_wrong() {
+    let operated = Operated::start("");
+    for (line, part) in [
+        ("", "no request"),
+        ("hello", "no request"),
+        ("{\"verb\":\"dance\"}", "dance"),
+        ("{\"verb\":\"disable\"}", "tsl"),
+        ("{\"verb\":\"log\",\"level\":\"loud\"}", "loud"),
+    ] {
+        let answer: Answer = serde_json::from_str(&operated.say(line)).expect("an answer");
+        let text = refused(answer);
+        assert!(text.contains(part), "{line}: {text}");
+    }
+    // Whoever says too much, or nothing, is left.
+    let mut endless = UnixStream::connect(&operated.socket).expect("connects");
+    let _ = endless.write_all(&[b'x'; 1 << 20]);
+    let mut rest = Vec::new();
+    let _ = endless.read_to_end(&mut rest);
+    let mode = std::fs::metadata(&operated.socket)
+        .expect("a file")
+        .permissions();
+    assert_eq!(mode.mode() & 0o777, 0o660);
+    assert!(matches!(
+        operated.ask(&Request::Status),
+        Answer::Status { .. }
+    ));
+}
