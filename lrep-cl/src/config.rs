@@ -33,6 +33,7 @@ pub use self::values::{Admission, Listen, LogFormat, LogLevel, Mode, Network};
 use crate::addresses::Mapping;
 use crate::balance::Algorithm;
 use crate::intent::Timeouts;
+use crate::ports::Ports;
 use crate::tls::Files;
 use crate::tsl::{Learning, Limits, Roam};
 
@@ -104,14 +105,25 @@ pub struct Settings {
     #[arg(long, value_name = "ADVERTISED=LOCAL", value_delimiter = ',')]
     pub advertise: Vec<Mapping>,
 
-    /// First relay port. Even, 1024 at least. Each SIP server counts through the ports by itself:
-    /// when there are several, give the module of each a part of its own of this range.
+    /// First relay port. Even, 1024 at least. Several SIP servers need port_parts.
     #[arg(long, value_name = "PORT", default_value_t = 20000)]
     pub start_port: u16,
 
     /// Last relay port. SIP servers use up to 6 more, which are the relay's too.
     #[arg(long, value_name = "PORT", default_value_t = 30000)]
     pub end_port: u16,
+
+    /// Addresses or networks of SIP servers that share a relay: each is told an equal part of the
+    /// ports, in this order, and whoever may ask but is not named here a further one. Needed when
+    /// there are several SIP servers, since each counts through its ports by itself.
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
+    pub port_parts: Vec<Network>,
+
+    /// Have the kernel give relay ports to no other socket of this host, by adding them to
+    /// net.ipv4.ip_local_reserved_ports when the daemon starts. Needs the right to write there,
+    /// which the systemd unit does not give: there, use /etc/sysctl.d.
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set)]
+    pub reserve_ports: bool,
 
     /// Seconds without a packet after which a relay ends, whatever the SIP server asks for. When
     /// not given, what it asks for: always 60 with Kamailio.
@@ -529,6 +541,10 @@ pub struct Config {
     pub unix_group: Option<Gid>,
     /// Who may ask over UDP.
     pub allow: Vec<Network>,
+    /// Whether relay ports are to be kept from other sockets.
+    pub reserve_ports: bool,
+    /// Who is told which part of the ports.
+    pub port_parts: Vec<Network>,
     /// The TSLs, at least one, in the order they were named.
     pub tsls: Vec<TslConfig>,
     /// What is shown to TSLs of other hosts, and whom they have to be certified by.
@@ -682,11 +698,13 @@ impl Config {
             return bad("drain_timeout", &format!("must be at most {WAIT_MAX}"));
         }
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-        Ok(Self {
+        let config = Self {
             listen: settings.listen.clone(),
             unix_mode: settings.unix_mode.bits(),
             unix_group,
             allow: settings.allow.clone(),
+            reserve_ports: settings.reserve_ports,
+            port_parts: settings.port_parts.clone(),
             tsls,
             tls,
             sets: settings.sets.clone(),
@@ -724,11 +742,39 @@ impl Config {
             owner: settings.owner,
             log_level: settings.log_level,
             log_format: settings.log_format,
-        })
+        };
+        let parts = u32::from(config.parts());
+        let mut tsls = config.tsls.iter();
+        if tsls.any(|tsl| Ports::most_parts(tsl.start_port, tsl.end_port) < parts) {
+            return bad("port_parts", "there are more parts than calls have room");
+        }
+        Ok(config)
     }
 }
 
 impl Config {
+    /// How many parts the ports have.
+    pub fn parts(&self) -> u16 {
+        let listens_on_unix = self
+            .listen
+            .iter()
+            .any(|listen| matches!(listen, Listen::Unix(_)));
+        let named = |allowed: &Network| self.port_parts.iter().any(|part| part.covers(allowed));
+        let has_rest = listens_on_unix || !self.allow.iter().all(named);
+        let parts = u16::try_from(self.port_parts.len()).unwrap_or(u16::MAX);
+        match parts {
+            0 => 1,
+            parts => parts.saturating_add(has_rest.into()),
+        }
+    }
+
+    /// Which part a client with this address is told.
+    pub fn part_of(&self, address: Option<IpAddr>) -> usize {
+        let mut parts = self.port_parts.iter();
+        let part = parts.position(|part| address.is_some_and(|address| part.contains(address)));
+        part.unwrap_or(self.port_parts.len())
+    }
+
     /// The set that serves a client of this listener with this address.
     pub fn set_of(&self, listener: usize, address: Option<IpAddr>) -> u32 {
         let rule = self.listen.get(listener).and_then(|listen| {

@@ -169,6 +169,7 @@ impl Core {
                     config.health,
                     config.owner,
                     config.limits,
+                    config.parts(),
                     counts,
                     now,
                 )
@@ -863,18 +864,30 @@ impl Core {
             .unwrap_or(0);
         self.homes.insert(server, chosen);
         let layer = &self.layers[chosen];
+        let ports = layer.ports.recommend(self.config.part_of(server.1), now);
         let config = NodeConfig {
-            start_port: layer.config.start_port,
-            end_port: layer.config.end_port,
-            current_port: layer.ports.current(now),
+            start_port: ports.start,
+            end_port: ports.end,
+            current_port: ports.current,
             internal_ip: layer.config.addresses.internal,
             external_ip: layer.config.addresses.external,
         };
-        info!(
-            tsl = layer.config.name,
-            current_port = config.current_port,
-            "told a client addresses and ports"
-        );
+        let tsl = layer.config.name.clone();
+        info!(tsl, ports = ?config, "told a client addresses and ports");
+        if ports.is_exhausted {
+            let sessions = layer.sessions();
+            self.alarm("exhausted", now, |withheld| {
+                error!(
+                    withheld,
+                    tsl,
+                    sessions,
+                    "no ports are free from {} to {}: new calls will end old ones; widen \
+                     start_port to end_port, or find out why calls do not end (`lrep-cl sessions`)",
+                    ports.start,
+                    ports.end
+                );
+            });
+        }
         config
     }
 

@@ -7,15 +7,42 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::core::command::{Command, Outcome, Token};
 use crate::tsl::{Error, Event, Result, Tsl};
 
-/// A command and the token that comes back with its outcome.
-pub type Order = (Token, Command);
+/// A command, and who is told its outcome.
+#[derive(Debug)]
+pub struct Order {
+    /// What is to be done.
+    pub command: Command,
+    /// Who wants it.
+    pub asker: Asker,
+}
+
+/// Who wants to know what came of a command.
+#[derive(Debug)]
+pub enum Asker {
+    /// The core, which gave it this number.
+    Core(Token),
+    /// Somebody who only looks.
+    Looker(oneshot::Sender<Result<Outcome>>),
+}
+
+impl Asker {
+    fn tell(self, result: Result<Outcome>, listener: &dyn Listener) {
+        match self {
+            Self::Core(token) => listener.outcome(token, result),
+            Self::Looker(sender) => {
+                // He may have gone.
+                let _ = sender.send(result);
+            }
+        }
+    }
+}
 
 /// Where outcomes and events go.
 pub trait Listener: Send + Sync + 'static {
@@ -65,7 +92,7 @@ async fn drive<T: Tsl>(
     let commands = tokio_util::task::TaskTracker::new();
     // Ends with this task, or when another takes its place.
     let mut subscription: Option<AbortOnDropHandle<()>> = None;
-    while let Some((token, command)) = orders.recv().await {
+    while let Some(Order { command, asker }) = orders.recv().await {
         if command == Command::Subscribe {
             drop(subscription.take());
             let result = match timeout(bound, tsl.subscribe()).await {
@@ -77,13 +104,13 @@ async fn drive<T: Tsl>(
                 Ok(Err(error)) => Err(error),
                 Err(_) => Err(Error::NoAnswer),
             };
-            listener.outcome(token, result);
+            asker.tell(result, &*listener);
             continue;
         }
         let (tsl, listener) = (Arc::clone(&tsl), Arc::clone(&listener));
         commands.spawn(async move {
             let result = timeout(bound, carry_out(&*tsl, command)).await;
-            listener.outcome(token, result.unwrap_or(Err(Error::NoAnswer)));
+            asker.tell(result.unwrap_or(Err(Error::NoAnswer)), &*listener);
         });
     }
     commands.close();

@@ -8,7 +8,7 @@
 //! again without a packet lost.
 //!
 //! Decisions are made in modules without sockets, clocks or tasks: [`protocol`], [`intent`],
-//! [`call`], [`ports`], [`balance`], [`rate`], [`reply_cache`], [`addresses`], [`alarm`], and [`core`],
+//! [`call`], [`ports`], [`balance`], [`doctor`], [`rate`], [`reply_cache`], [`addresses`], [`alarm`], and [`core`],
 //! which ties them together. [`server`] and [`driver`] are the edge: they move bytes.
 
 #![forbid(unsafe_code)]
@@ -20,10 +20,13 @@ pub mod call;
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod doctor;
 pub mod documents;
 pub mod driver;
+pub mod ephemeral;
 pub mod frontend;
 pub mod intent;
+pub mod json;
 pub mod logging;
 pub mod operator;
 pub mod ports;
@@ -33,4 +36,5 @@ pub mod reply_cache;
 pub mod rtcp;
 pub mod server;
 pub mod tls;
+pub mod top;
 pub mod tsl;

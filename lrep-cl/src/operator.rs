@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::config::{Changes, ConfigError, Loaded, LogLevel, Settings};
+use crate::core::command::Outcome;
 use crate::core::status::Status;
 use crate::logging::Verbosity;
 use crate::server::Service;
+use crate::tsl;
 
 /// What is asked for.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -23,6 +26,12 @@ use crate::server::Service;
 pub enum Request {
     /// How it is.
     Status,
+    /// The sessions of its TSLs, a line each, in the form of [`crate::json::session`]; then
+    /// [`Answer::Done`].
+    Sessions {
+        /// Only those of this one.
+        tsl: Option<String>,
+    },
     /// No new calls; the daemon ends with the last one.
     Drain,
     /// New calls again.
@@ -71,6 +80,18 @@ pub enum Answer {
     },
 }
 
+/// What is told.
+#[derive(Debug)]
+pub enum Told {
+    /// This.
+    Answer(Answer),
+    /// The sessions of these TSLs, then [`Answer::Done`].
+    Sessions(Vec<(String, Table)>),
+}
+
+/// A table that is being read.
+pub type Table = oneshot::Receiver<tsl::Result<Outcome>>;
+
 /// Reads the configuration again, as it was read at the start.
 pub type Load = dyn Fn() -> Result<Loaded, ConfigError> + Send + Sync;
 
@@ -106,9 +127,13 @@ impl Operator {
     }
 
     /// Does what is asked for.
-    pub fn carry_out(&self, request: Request) -> Answer {
-        match request {
+    pub fn carry_out(&self, request: Request) -> Told {
+        let answer = match request {
             Request::Status => self.status(),
+            Request::Sessions { tsl } => match self.sessions(tsl.as_deref()) {
+                Ok(tables) => return Told::Sessions(tables),
+                Err(answer) => answer,
+            },
             Request::Drain => {
                 self.drain();
                 self.status()
@@ -131,6 +156,21 @@ impl Operator {
                 info!(?level, "logging changed");
                 Answer::Done
             }
+        };
+        Told::Answer(answer)
+    }
+
+    /// The TSLs whose sessions are asked for, each with its sessions to come.
+    fn sessions(&self, wanted: Option<&str>) -> Result<Vec<(String, Table)>, Answer> {
+        let names = self.service.status().tsls.into_iter().map(|tsl| tsl.name);
+        let asked: Vec<_> = names
+            .enumerate()
+            .filter(|(_, name)| wanted.is_none_or(|wanted| name == wanted))
+            .map(|(index, name)| (name, self.service.dump(index)))
+            .collect();
+        match wanted {
+            Some(tsl) if asked.is_empty() => Err(self.no_tsl(tsl)),
+            _ => Ok(asked),
         }
     }
 
@@ -203,6 +243,10 @@ impl Operator {
             info!(tsl, enabled, "a TSL was enabled or disabled");
             return self.status();
         }
+        self.no_tsl(tsl)
+    }
+
+    fn no_tsl(&self, tsl: &str) -> Answer {
         let tsls = self.service.status().tsls;
         let names: Vec<_> = tsls.iter().map(|tsl| tsl.name.as_str()).collect();
         Answer::Refused {

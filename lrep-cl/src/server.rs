@@ -19,11 +19,11 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, warn};
 
 use crate::config::{Config, Listen, TslUrl};
-use crate::core::command::{Outcome, Token};
+use crate::core::command::{Command, Outcome, Token};
 use crate::core::status::Status;
 pub use crate::core::{ANSWER_BOUND, Client};
 use crate::core::{Action, Core};
-use crate::driver::{self, Driver, Order};
+use crate::driver::{self, Asker, Driver, Order};
 use crate::frontend::unix::UnixSocket;
 use crate::frontend::{udp, unix};
 use crate::tsl::{self, Event};
@@ -189,7 +189,7 @@ impl Server {
 }
 
 /// Refuses an address that no interface has, by asking the kernel for a socket on it.
-fn check_local(address: Ipv4Addr) -> Result<(), StartError> {
+pub fn check_local(address: Ipv4Addr) -> Result<(), StartError> {
     match std::net::UdpSocket::bind((address, 0)) {
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
             Err(StartError::AddressNotLocal(address))
@@ -326,6 +326,18 @@ impl Service {
         self.with(|core, _, _| core.enable(tsl, enabled))
     }
 
+    /// Has the TSL at this place tell all its sessions, without the core.
+    pub fn dump(&self, tsl: usize) -> oneshot::Receiver<tsl::Result<Outcome>> {
+        let (sender, receiver) = oneshot::channel();
+        let order = Order {
+            command: Command::Dump,
+            asker: Asker::Looker(sender),
+        };
+        // Without a driver the receiver is told that nobody will answer.
+        let _ = self.state.lock().orders.get(tsl).map(|tsl| tsl.send(order));
+        receiver
+    }
+
     /// Goes on with another configuration of the same listeners and TSLs.
     pub fn reload(&self, config: Config) {
         self.with(|core, now, actions| core.reload(config, now, actions));
@@ -385,7 +397,11 @@ impl Service {
                 command,
             } => {
                 // A driver ends only after the server.
-                let _ = state.orders.get(tsl).map(|tsl| tsl.send((token, command)));
+                let asker = Asker::Core(token);
+                let _ = state
+                    .orders
+                    .get(tsl)
+                    .map(|tsl| tsl.send(Order { command, asker }));
             }
             Action::Opened { tsl, result } => {
                 // Only whoever starts the server waits for it.

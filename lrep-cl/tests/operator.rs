@@ -136,6 +136,35 @@ fn the_status_names_the_daemon_and_its_tsls() {
 }
 
 #[test]
+fn the_sessions_of_a_tsl_are_told_line_by_line() {
+    let operated = Operated::start("");
+    let client = operated.daemon.client();
+    for call in 0..100 {
+        let request = set(
+            &format!("1_{call}"),
+            20000 + 4 * call,
+            &format!("{call}@host"),
+        );
+        assert_eq!(client.ask(&request), with(&request, "OK"));
+    }
+    let mut stream = UnixStream::connect(&operated.socket).expect("connects");
+    writeln!(stream, "{{\"verb\":\"sessions\",\"tsl\":\"local\"}}").expect("is heard");
+    let lines: Vec<serde_json::Value> = BufReader::new(stream)
+        .lines()
+        .map(|line| serde_json::from_str(&line.expect("a line")).expect("JSON"))
+        .collect();
+    let (end, sessions) = lines.split_last().expect("lines");
+    assert_eq!(*end, serde_json::json!({"answer": "done"}));
+    assert_eq!(sessions.len(), 100);
+    assert_eq!(sessions[7]["call_id"], "7@host");
+    assert_eq!(sessions[7]["tsl"], "local");
+    let text = refused(operated.ask(&Request::Sessions {
+        tsl: Some("elsewhere".to_owned()),
+    }));
+    assert!(text.contains("no TSL elsewhere"), "{text}");
+}
+
+#[test]
 fn a_draining_daemon_ends_no_call_and_says_when_the_last_has_ended() {
     let operated = Operated::start("");
     let client = operated.daemon.client();

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::exit::Failure;
 use crate::config::CONTROL_SOCK;
@@ -40,6 +42,28 @@ impl Control {
         }
     }
 
+    /// The sessions of one of the daemon's TSLs, or of all, in the form of
+    /// [`crate::json::session`].
+    pub fn sessions(&self, tsl: Option<&str>) -> Result<Vec<Value>, Failure> {
+        let request = Request::Sessions {
+            tsl: tsl.map(str::to_owned),
+        };
+        let broken = |error: io::Error| Failure::system("the daemon did not tell all", &error);
+        let stream = UnixStream::connect(&self.control_sock).map_err(|error| self.away(&error))?;
+        say(&stream, &request).map_err(broken)?;
+        let mut sessions = Vec::new();
+        for line in BufReader::new(stream).lines() {
+            let line = line.map_err(broken)?;
+            match serde_json::from_str(&line).map_err(|error| broken(error.into()))? {
+                Told::Session(session) => sessions.push(session),
+                Told::Answer(Answer::Done) => return Ok(sessions),
+                Told::Answer(Answer::Refused { text }) => return Err(Failure::absent(text)),
+                Told::Answer(_) => break,
+            }
+        }
+        Err(broken(io::ErrorKind::UnexpectedEof.into()))
+    }
+
     /// Whether no daemon is there.
     pub fn is_deserted(&self) -> bool {
         UnixStream::connect(&self.control_sock).is_err()
@@ -60,11 +84,23 @@ impl Control {
     }
 }
 
-fn converse(mut stream: &UnixStream, request: &Request) -> io::Result<Answer> {
+/// A line of the daemon's.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Told {
+    Answer(Answer),
+    Session(Value),
+}
+
+fn say(mut stream: &UnixStream, request: &Request) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
-    stream.write_all(&line)?;
+    stream.write_all(&line)
+}
+
+fn converse(stream: &UnixStream, request: &Request) -> io::Result<Answer> {
+    say(stream, request)?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer)?;
     Ok(serde_json::from_str(&answer)?)

@@ -4,6 +4,7 @@
 
 mod config;
 mod control;
+mod doctor;
 mod drain;
 mod exit;
 mod flush;
@@ -18,7 +19,9 @@ mod show;
 mod stats;
 mod status;
 mod tls;
+mod top;
 mod tsl;
+mod version;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -50,8 +53,11 @@ enum Verb {
     Drain(drain::Drain),
     Reload(reload::Reload),
     Log(log::Log),
+    Doctor(doctor::Doctor),
+    Version(version::Version),
     Sessions(sessions::Sessions),
     Show(show::Show),
+    Top(top::Top),
     Stats(stats::Stats),
     Reports(reports::Reports),
     Flush(flush::Flush),
@@ -95,8 +101,11 @@ fn dispatch(args: &[OsString]) -> Result<String, Failure> {
         Verb::Drain(drain) => drain.run(),
         Verb::Reload(reload) => reload.run(),
         Verb::Log(log) => log.run(),
+        Verb::Doctor(doctor) => doctor.run(),
+        Verb::Version(version) => version.run(),
         Verb::Sessions(sessions) => sessions.run(),
         Verb::Show(show) => show.run(),
+        Verb::Top(top) => top.run(),
         Verb::Stats(stats) => stats.run(),
         Verb::Reports(reports) => reports.run(),
         Verb::Flush(flush) => flush.run(),

@@ -20,10 +20,12 @@ use super::exit::Failure;
 use super::service::{Signals, announce_stop, notify};
 use crate::config::{self, Config, Loaded, Settings, TslUrl};
 use crate::driver::Driver;
+use crate::ephemeral::Ephemeral;
 use crate::frontend::control;
 use crate::frontend::unix::UnixSocket;
 use crate::logging::{self, Verbosity};
 use crate::operator::Operator;
+use crate::ports::OVERSHOOT;
 use crate::server::Server;
 use crate::tls::Identity;
 use crate::tsl::kernel::Kernel;
@@ -96,6 +98,7 @@ async fn serve(
     let listeners: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
     let tsls = config.tsls.clone();
     let control = open_control(&config);
+    keep_ports(&config);
     let server = Server::start(config, drivers).await?;
     let operator = Arc::new(Operator::new(server.service(), verbosity, settings, load));
     if let Some(socket) = control {
@@ -143,6 +146,32 @@ fn open_control(config: &Config) -> Option<UnixSocket> {
                 path.display()
             );
             None
+        }
+    }
+}
+
+/// Keeps relay ports of this host from other sockets, or says how to.
+fn keep_ports(config: &Config) {
+    for tsl in config.tsls.iter().filter(|tsl| tsl.url == TslUrl::Local) {
+        let ports = tsl.start_port..=tsl.end_port.saturating_add(OVERSHOOT + 1);
+        let ephemeral = match Ephemeral::read() {
+            Ok(ephemeral) if ephemeral.meets(&ports) => ephemeral,
+            Ok(_) => continue,
+            Err(error) => {
+                warn!("cannot see whether other sockets are given relay ports: {error}");
+                continue;
+            }
+        };
+        let cure = ephemeral.cure(&ports);
+        if !config.reserve_ports {
+            warn!(
+                "other sockets may be given relay ports, and then lose packets to calls: run \
+                 `{cure}`, or set reserve_ports"
+            );
+        } else if let Err(error) = ephemeral.reserve(&ports) {
+            warn!("cannot keep relay ports from other sockets: {error}; run `{cure}` as root");
+        } else {
+            info!(?ports, "relay ports are kept from other sockets");
         }
     }
 }

@@ -2,44 +2,146 @@
 
 //! `lrep-cl sessions`: the session table.
 
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::block_on;
+use super::control::Control;
 use super::exit::Failure;
 use super::format;
+use crate::json;
 use crate::logging::CallId;
+use crate::tsl::Tsl;
 use crate::tsl::kernel::Kernel;
-use crate::tsl::{
-    self, Counters, Endpoint, Learned, Learning, LearningMode, Quality, Receiving, Sending,
-    SessionState, StreamKind, Tsl,
-};
 
-/// List the sessions in the kernel
+/// What the kernel module of this host is called.
+pub const LOCAL: &str = "local";
+
+/// List the sessions in the kernel, or in the TSLs of the daemon
 #[derive(Args, Debug)]
 pub struct Sessions {
-    /// Only the sessions with this owner tag
-    #[arg(long, value_name = "NUMBER")]
-    owner: Option<u32>,
+    #[command(flatten)]
+    which: Which,
 
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
 }
 
+/// Which sessions are wanted.
+#[derive(Args, Debug)]
+pub struct Which {
+    /// Those of every TSL of the running daemon, other hosts' too; without it, those in the kernel
+    /// of this host, whether the daemon runs or not
+    #[arg(long)]
+    all: bool,
+
+    /// Only those of this TSL of the running daemon, by its URL
+    #[arg(long, value_name = "URL", conflicts_with = "all")]
+    tsl: Option<String>,
+
+    /// Only the sessions with this owner tag
+    #[arg(long, value_name = "NUMBER")]
+    owner: Option<u64>,
+
+    /// Only calls whose Call-ID has this part
+    #[arg(long, value_name = "TEXT")]
+    call_id: Option<String>,
+
+    /// Only sessions in which this address, or this address and port, appears on any side
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
+    address: Option<Address>,
+
+    /// Only sessions that have lived for so long, for example 90s or 2h
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    older_than: Option<Duration>,
+
+    /// Only sessions without a packet for so long
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    idle_for: Option<Duration>,
+
+    #[command(flatten)]
+    control: Control,
+}
+
+/// An address, with a port or of any port.
+#[derive(Clone, Copy, Debug)]
+enum Address {
+    Any(IpAddr),
+    Port(SocketAddr),
+}
+
+fn parse_address(text: &str) -> Result<Address, String> {
+    let any = text.parse().map(Address::Any);
+    any.or_else(|_| text.parse().map(Address::Port))
+        .map_err(|_| {
+            "allowed are 192.0.2.1, 192.0.2.1:4000, 2001:db8::1, [2001:db8::1]:4000".into()
+        })
+}
+
+impl Which {
+    /// Reads them, in the form of [`json::session`].
+    pub fn read(&self) -> Result<Vec<Value>, Failure> {
+        let mut sessions = if self.all || self.tsl.is_some() {
+            self.control.sessions(self.tsl.as_deref())?
+        } else {
+            let sessions = block_on(async { Ok(Kernel::connect().await?.session_dump().await?) })?;
+            let sessions = sessions.iter();
+            sessions
+                .map(|session| json::session(LOCAL, session))
+                .collect()
+        };
+        sessions.retain(|session| self.fits(session));
+        Ok(sessions)
+    }
+
+    fn fits(&self, session: &Value) -> bool {
+        let at_least = |key: &str, wanted: Option<Duration>| {
+            let known = Duration::from_millis(session[key].as_u64().unwrap_or(0));
+            wanted.is_none_or(|wanted| known >= wanted)
+        };
+        let text = session["call_id"].as_str().unwrap_or_default();
+        let part = self.call_id.as_deref().unwrap_or_default();
+        self.owner.is_none_or(|owner| session["owner"] == owner)
+            && text.contains(part)
+            && at_least("age_ms", self.older_than)
+            && at_least("idle_ms", self.idle_for)
+            && self.address.is_none_or(|address| has(session, address))
+    }
+}
+
+fn has(session: &Value, address: Address) -> bool {
+    let known = |at: &Value| {
+        let at = at.as_str().and_then(|at| at.parse::<SocketAddr>().ok());
+        at.is_some_and(|at| match address {
+            Address::Any(ip) => at.ip() == ip,
+            Address::Port(both) => at == both,
+        })
+    };
+    let streams = session["streams"].as_array();
+    streams.into_iter().flatten().any(|stream| {
+        ["a", "b"].iter().any(|side| {
+            let party = &stream[side];
+            known(&party["local"]) || known(&party["remote"]) || known(&party["learned"]["remote"])
+        })
+    })
+}
+
 impl Sessions {
     /// Tells the table.
     pub fn run(&self) -> Result<String, Failure> {
-        let mut sessions = block_on(async { Ok(Kernel::connect().await?.session_dump().await?) })?;
-        sessions.retain(|session| self.owner.is_none_or(|owner| session.owner == owner));
+        let sessions = self.which.read()?;
         Ok(if self.json {
-            format!("{}\n", Value::from_iter(sessions.iter().map(to_json)))
+            format!("{}\n", Value::from(sessions))
         } else if sessions.is_empty() {
             "no sessions\n".to_owned()
         } else {
             let header = [
-                "ID", "CALL-ID", "OFFERER", "AT", "ANSWERER", "AT", "PACKETS", "BYTES", "AGE",
-                "IDLE", "TIMEOUT",
+                "TSL", "ID", "CALL-ID", "OFFERER", "AT", "ANSWERER", "AT", "PACKETS", "BYTES",
+                "AGE", "IDLE", "TIMEOUT",
             ];
             let right = ["ID", "PACKETS", "BYTES", "AGE", "IDLE", "TIMEOUT"];
             let table = format::table(&header, &right, sessions.iter().map(row));
@@ -48,137 +150,128 @@ impl Sessions {
     }
 }
 
-fn row(session: &SessionState) -> Vec<String> {
-    let rtp = session
-        .streams
-        .iter()
-        .find(|state| state.stream.kind == StreamKind::Rtp);
-    let (packets, bytes) = tsl::sum(session);
+fn row(session: &Value) -> Vec<String> {
+    let streams = session["streams"].as_array();
+    let rtp = streams
+        .into_iter()
+        .flatten()
+        .find(|stream| stream["kind"] == "rtp");
+    let number = |key: &str| session[key].as_u64().unwrap_or(0);
+    let party = |side: &str| rtp.map_or_else(String::new, |rtp| remote(&rtp[side]));
+    let at = |side: &str| {
+        let at = rtp.and_then(|rtp| rtp[side]["local"].as_str());
+        at.unwrap_or_default().to_owned()
+    };
     vec![
-        session.id.to_string(),
-        CallId(&session.label).to_string(),
-        rtp.map_or_else(String::new, |rtp| remote(&rtp.stream.a, rtp.learned_a)),
-        rtp.map_or_else(String::new, |rtp| rtp.stream.a.local.to_string()),
-        rtp.map_or_else(String::new, |rtp| remote(&rtp.stream.b, rtp.learned_b)),
-        rtp.map_or_else(String::new, |rtp| rtp.stream.b.local.to_string()),
-        format::number(packets),
-        format::bytes(bytes),
-        format::duration(session.age_ms),
-        format::duration(session.idle_ms),
-        format::duration(session.timeout_ms.into()),
+        session["tsl"].as_str().unwrap_or_default().to_owned(),
+        number("id").to_string(),
+        call_id(session),
+        party("a"),
+        at("a"),
+        party("b"),
+        at("b"),
+        format::number(number("packets")),
+        format::bytes(number("bytes")),
+        format::duration(number("age_ms")),
+        format::duration(number("idle_ms")),
+        format::duration(number("timeout_ms")),
     ]
 }
 
+/// The Call-ID, for a terminal.
+pub fn call_id(session: &Value) -> String {
+    let text = session["call_id"].as_str().unwrap_or_default();
+    CallId(text.as_bytes()).to_string()
+}
+
 /// A party where packets to it go, or why they go nowhere.
-pub fn remote(endpoint: &Endpoint, learned: Option<Learned>) -> String {
-    match (endpoint.remote, endpoint.learning.mode, learned) {
-        (None, ..) => "on hold".to_owned(),
-        (Some(remote), LearningMode::Signalled, _) => remote.to_string(),
-        (Some(_), _, None) => "not heard yet".to_owned(),
-        (Some(_), _, Some(learned)) if learned.locked => format!("{} (learned)", learned.remote),
-        (Some(_), _, Some(learned)) => format!("{} (learning)", learned.remote),
+fn remote(party: &Value) -> String {
+    let Some(remote) = party["remote"].as_str() else {
+        return "on hold".to_owned();
+    };
+    let learned = &party["learned"];
+    match (
+        party["learning"]["mode"].as_str(),
+        learned["remote"].as_str(),
+    ) {
+        (Some("signalled"), _) => remote.to_owned(),
+        (_, None) => "not heard yet".to_owned(),
+        (_, Some(remote)) if learned["locked"] == true => format!("{remote} (learned)"),
+        (_, Some(remote)) => format!("{remote} (learning)"),
     }
 }
 
-/// A session as JSON: times in milliseconds, bytes of a Call-ID that are no UTF-8 replaced.
-pub fn to_json(session: &SessionState) -> Value {
-    let endpoint =
-        |endpoint: &Endpoint, learned: Option<Learned>, from, quality: Option<Quality>| {
-            json!({
-                "local": endpoint.local,
-                "remote": endpoint.remote,
-                "sending": sending_to_json(&endpoint.sending),
-                "receiving": receiving_to_json(&endpoint.receiving),
-                "learning": learning_to_json(&endpoint.learning),
-                "learned": learned.map(|learned| json!({
-                    "remote": learned.remote,
-                    "locked": learned.locked,
-                })),
-                "received": counters_to_json(from),
-                "quality": quality.map(quality_to_json),
-            })
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches};
+
+    use super::*;
+    use crate::tsl::{Endpoint, NewSession, SessionState, Stream, StreamKind};
+
+    fn session() -> Value {
+        let at = |text: &str| text.parse().expect("an address and a port");
+        let endpoint = |local, remote| Endpoint::new(at(local), Some(at(remote)));
+        let new = NewSession {
+            label: b"call-1@host".to_vec(),
+            owner: 7,
+            timeout_ms: 60_000,
+            streams: vec![Stream {
+                kind: StreamKind::Rtp,
+                a: endpoint("10.0.0.5:20002", "192.0.2.1:4000"),
+                b: endpoint("10.0.0.5:20000", "192.0.2.2:5000"),
+            }],
+            replace: true,
         };
-    let streams = session.streams.iter().map(|state| {
-        json!({
-            "kind": state.stream.kind.name(),
-            "a": endpoint(&state.stream.a, state.learned_a, &state.from_a, state.quality_a),
-            "b": endpoint(&state.stream.b, state.learned_b, &state.from_b, state.quality_b),
-        })
-    });
-    json!({
-        "id": session.id,
-        "call_id": String::from_utf8_lossy(&session.label),
-        "owner": session.owner,
-        "timeout_ms": session.timeout_ms,
-        "age_ms": session.age_ms,
-        "idle_ms": session.idle_ms,
-        "streams": streams.collect::<Vec<_>>(),
-    })
-}
+        let mut session = SessionState::new(3, &new);
+        (session.age_ms, session.idle_ms) = (90_000, 5_000);
+        json::session("local", &session)
+    }
 
-fn sending_to_json(sending: &Sending) -> Value {
-    json!({
-        "dscp": sending.dscp,
-        "hop_limit": sending.hop_limit,
-        "mark": sending.mark,
-        "device": sending.device,
-        "output": sending.output.name(),
-    })
-}
+    fn which(args: &[&str]) -> Which {
+        let command = Which::augment_args(Command::new("sessions"));
+        let matches = command.get_matches_from([&["sessions"], args].concat());
+        Which::from_arg_matches(&matches).expect("flags")
+    }
 
-fn receiving_to_json(receiving: &Receiving) -> Value {
-    let types = receiving.payload_types.map(|types| {
-        let allowed = (0..128_u8).filter(|number| (types >> number) & 1 == 1);
-        allowed.collect::<Vec<_>>()
-    });
-    json!({
-        "payload_types": types,
-        "ssrc": receiving.ssrc,
-        "packet_rate": receiving.packet_rate,
-        "byte_rate": receiving.byte_rate,
-        "burst_ms": receiving.burst_ms,
-        "clock_rate": receiving.clock_rate,
-    })
-}
+    #[test]
+    fn each_filter_keeps_what_it_names() {
+        for (args, fits) in [
+            (&[][..], true),
+            (&["--owner", "7"], true),
+            (&["--owner", "8"], false),
+            (&["--call-id", "call-1"], true),
+            (&["--call-id", "call-2"], false),
+            (&["--address", "192.0.2.2"], true),
+            (&["--address", "192.0.2.2:5000"], true),
+            (&["--address", "192.0.2.2:5001"], false),
+            (&["--address", "10.0.0.5:20002"], true),
+            (&["--address", "2001:db8::1"], false),
+            (&["--older-than", "90s"], true),
+            (&["--older-than", "2m"], false),
+            (&["--idle-for", "5s"], true),
+            (&["--idle-for", "6s", "--owner", "7"], false),
+        ] {
+            assert_eq!(which(args).fits(&session()), fits, "{args:?}");
+        }
+    }
 
-fn learning_to_json(learning: &Learning) -> Value {
-    json!({
-        "mode": learning.mode.name(),
-        "signalling": learning.signalling,
-        "confirmations": learning.confirmations,
-        "window_ms": learning.window_ms,
-        "silence_ms": learning.silence_ms,
-        "roam_silence_ms": learning.roam.map(|roam| roam.silence_ms),
-        "roam_sequences": learning.roam.map(|roam| roam.sequences),
-    })
-}
-
-fn quality_to_json(quality: Quality) -> Value {
-    json!({
-        "ssrc": quality.ssrc,
-        "highest_sequence": quality.highest_sequence,
-        "clock_rate": quality.clock_rate,
-        "jitter": quality.jitter,
-        "jitter_us": quality.jitter_us(),
-        "lost": quality.lost,
-        "reordered": quality.reordered,
-        "duplicates": quality.duplicates,
-        "jumps": quality.jumps,
-        "restarts": quality.restarts,
-        "ssrc_changes": quality.ssrc_changes,
-        "last_ms": quality.last_ms,
-    })
-}
-
-/// Counters as JSON.
-pub fn counters_to_json(counters: &Counters) -> Value {
-    let drops = counters
-        .drops
-        .iter()
-        .map(|(reason, packets)| (reason.name().to_owned(), Value::from(packets)));
-    json!({
-        "packets": counters.packets,
-        "bytes": counters.bytes,
-        "drops": drops.collect::<serde_json::Map<_, _>>(),
-    })
+    #[test]
+    fn a_row_tells_who_is_where() {
+        let row = row(&session());
+        let expected = [
+            "local",
+            "3",
+            "call-1@host",
+            "192.0.2.1:4000",
+            "10.0.0.5:20002",
+            "192.0.2.2:5000",
+            "10.0.0.5:20000",
+            "0",
+            "0 B",
+            "1m 30s",
+            "5s",
+            "1m",
+        ];
+        assert_eq!(row, expected);
+    }
 }

@@ -8,10 +8,13 @@ use nix::errno::Errno;
 use super::block_on;
 use super::exit::Failure;
 use super::format;
-use super::sessions::{remote, to_json};
+use super::sessions::LOCAL;
+use crate::json;
 use crate::logging::CallId;
 use crate::tsl::kernel::Kernel;
-use crate::tsl::{Counters, Endpoint, Learned, Quality, SessionId, SessionState, Tsl};
+use crate::tsl::{
+    Counters, Endpoint, Learned, LearningMode, Quality, SessionId, SessionState, Tsl,
+};
 
 /// Show one session: every stream and direction, with what was forwarded and dropped
 #[derive(Args, Debug)]
@@ -38,7 +41,7 @@ impl Show {
             })
         })?;
         Ok(if self.json {
-            format!("{}\n", to_json(&session))
+            format!("{}\n", json::session(LOCAL, &session))
         } else {
             text(&session)
         })
@@ -94,6 +97,17 @@ fn text(session: &SessionState) -> String {
         format::duration(session.timeout_ms.into()),
         format::table(&header, &["PACKETS", "BYTES", "LOST", "JITTER"], rows),
     )
+}
+
+/// A party where packets to it go, or why they go nowhere.
+fn remote(endpoint: &Endpoint, learned: Option<Learned>) -> String {
+    match (endpoint.remote, endpoint.learning.mode, learned) {
+        (None, ..) => "on hold".to_owned(),
+        (Some(remote), LearningMode::Signalled, _) => remote.to_string(),
+        (Some(_), _, None) => "not heard yet".to_owned(),
+        (Some(_), _, Some(learned)) if learned.locked => format!("{} (learned)", learned.remote),
+        (Some(_), _, Some(learned)) => format!("{} (learning)", learned.remote),
+    }
 }
 
 /// Packets that never arrived; nothing where there was no RTP.

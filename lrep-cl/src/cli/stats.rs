@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::block_on;
 use super::exit::Failure;
 use super::format;
-use super::sessions::counters_to_json;
+use crate::json;
 use crate::tsl::kernel::Kernel;
 use crate::tsl::{Config, Totals, Tsl};
 
@@ -45,7 +45,7 @@ fn to_json(config: &Config, totals: &Totals) -> Value {
         "created": totals.created,
         "expired": totals.expired,
         "replaced": totals.replaced,
-        "relayed": counters_to_json(&totals.relayed),
+        "relayed": json::counters(&totals.relayed),
         "half_open": totals.half_open,
         "memory": totals.memory,
         "limits": {

@@ -134,13 +134,16 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// A TSL that is not open yet. `counts`: its counters are wanted.
+    /// A TSL that is not open yet. `parts`: its ports are divided among so many clients; `counts`:
+    /// its counters are wanted.
+    #[expect(clippy::too_many_arguments, reason = "all that makes one up")]
     pub fn new(
         index: usize,
         config: TslConfig,
         health: Health,
         owner: u32,
         limits: tsl::Limits,
+        parts: u16,
         counts: bool,
         now: Instant,
     ) -> Self {
@@ -155,7 +158,7 @@ impl Layer {
         };
         Self {
             index,
-            ports: Ports::new(config.start_port, config.end_port),
+            ports: Ports::new(config.start_port, config.end_port, parts),
             config,
             health,
             owner,
@@ -683,14 +686,21 @@ impl Layer {
             self.collisions += 1;
             if let Some(withheld) = io.due("collision") {
                 let other = collision.label.map_or_else(
-                    || "unknown to this daemon".to_owned(),
+                    || "of another owner".to_owned(),
                     |label| label.escape_ascii().to_string(),
                 );
+                let cause = if self.ports.is_exhausted(media.answerer.local.port(), io.now) {
+                    "all ports are in use: widen start_port to end_port, or find out why calls do \
+                     not end"
+                } else {
+                    "the SIP server handed them out twice: if there are several, give each ports \
+                     of its own (port_parts)"
+                };
                 warn!(
                     withheld,
                     collisions = self.collisions,
                     "port collision: this call was given ports of the living call {other}, whose \
-                     relay (session {}) has ended; the SIP server handed them out twice",
+                     relay (session {}) has ended; {cause}",
                     collision.id,
                 );
             }

@@ -6,13 +6,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::unix::UnixSocket;
-use crate::operator::{Answer, Operator, Request};
+use crate::core::command::Outcome;
+use crate::json;
+use crate::operator::{Answer, Operator, Request, Table, Told};
 
 /// Longest request.
 const REQUEST_MAX: u64 = 4096;
@@ -23,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait before accepting again after a failure.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// Sessions that are written at once: SIP servers wait meanwhile.
+const AT_ONCE: usize = 32;
+
 /// Carries out commands for ever.
 pub async fn serve(socket: UnixSocket, operator: Arc<Operator>) {
     loop {
@@ -30,10 +37,8 @@ pub async fn serve(socket: UnixSocket, operator: Arc<Operator>) {
             Ok(stream) => {
                 let operator = Arc::clone(&operator);
                 tokio::spawn(async move {
-                    match timeout(PATIENCE, converse(stream, &operator)).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => debug!("a control connection broke: {error}"),
-                        Err(_) => debug!("a control connection was too slow"),
+                    if let Err(error) = converse(stream, &operator).await {
+                        debug!("a control connection broke: {error}");
                     }
                 });
             }
@@ -50,9 +55,8 @@ async fn converse(mut stream: UnixStream, operator: &Operator) -> io::Result<()>
     // Who may connect is decided by the permissions of the socket's file.
     let who = stream.peer_cred()?;
     let mut line = String::new();
-    let (reader, mut writer) = stream.split();
-    let mut reader = BufReader::new(reader).take(REQUEST_MAX);
-    if reader.read_line(&mut line).await? == 0 {
+    let mut reader = BufReader::new(&mut stream).take(REQUEST_MAX);
+    if timeout(PATIENCE, reader.read_line(&mut line)).await?? == 0 {
         return Ok(());
     }
     let answer = match serde_json::from_str::<Request>(&line) {
@@ -63,7 +67,10 @@ async fn converse(mut stream: UnixStream, operator: &Operator) -> io::Result<()>
                 ?request,
                 "an operator asks"
             );
-            operator.carry_out(request)
+            match operator.carry_out(request) {
+                Told::Answer(answer) => answer,
+                Told::Sessions(tables) => tell_sessions(&mut stream, tables).await?,
+            }
         }
         Err(error) => Answer::Refused {
             text: format!(
@@ -72,7 +79,42 @@ async fn converse(mut stream: UnixStream, operator: &Operator) -> io::Result<()>
             ),
         },
     };
-    let mut text = serde_json::to_vec(&answer)?;
-    text.push(b'\n');
-    writer.write_all(&text).await
+    say(&mut stream, &line_of(&answer)?).await
+}
+
+/// Tells the sessions, a line each; then comes the answer.
+async fn tell_sessions(
+    stream: &mut UnixStream,
+    tables: Vec<(String, Table)>,
+) -> io::Result<Answer> {
+    for (tsl, table) in tables {
+        let sessions = match table.await {
+            Ok(Ok(Outcome::Table(sessions))) => sessions,
+            Ok(Err(error)) => {
+                return Ok(Answer::Refused {
+                    text: format!("cannot read the sessions of {tsl}: {error}"),
+                });
+            }
+            _ => return Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        for some in sessions.chunks(AT_ONCE) {
+            let mut text = Vec::new();
+            for session in some {
+                text.extend(line_of(&json::session(&tsl, session))?);
+            }
+            say(stream, &text).await?;
+            yield_now().await;
+        }
+    }
+    Ok(Answer::Done)
+}
+
+fn line_of(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+async fn say(stream: &mut UnixStream, text: &[u8]) -> io::Result<()> {
+    timeout(PATIENCE, stream.write_all(text)).await?
 }

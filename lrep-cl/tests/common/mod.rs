@@ -296,6 +296,8 @@ pub fn config(listen: Vec<Listen>) -> Config {
         unix_mode: 0o600,
         unix_group: None,
         allow: vec!["127.0.0.0/8".parse().expect("a network")],
+        port_parts: Vec::new(),
+        reserve_ports: false,
         tsls: vec![TslConfig {
             name: "local".to_owned(),
             url: TslUrl::Local,

@@ -43,6 +43,8 @@ fn config(algorithm: Algorithm) -> Config {
         unix_mode: 0o600,
         unix_group: None,
         allow: Vec::new(),
+        port_parts: Vec::new(),
+        reserve_ports: false,
         tsls: (0..TSLS).map(tsl).collect(),
         tls: None,
         sets: Vec::new(),

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `lrep-cl doctor`: what may be wrong with this host.
+
+use std::fmt::Write;
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::available_parallelism;
+
+use clap::Args;
+use serde_json::json;
+
+use super::block_on;
+use super::control::Control;
+use super::exit::Failure;
+use crate::config::{self, Config, DEFAULT_FILE, TslUrl};
+use crate::doctor::{self, Device, Finding, Verdict};
+use crate::ephemeral::Ephemeral;
+use crate::operator::{Answer, Request};
+use crate::ports::OVERSHOOT;
+use crate::server::check_local;
+use crate::tsl::Tsl;
+use crate::tsl::kernel::Kernel;
+
+const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+const DEVICES: &str = "/sys/class/net";
+
+/// Look for what keeps calls from working on this host, and say how to mend it
+///
+/// Run it as root. Exits with 1 when something is found that makes calls fail.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// The configuration file of the daemon
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE, env = "LREP_CONFIG")]
+    config: PathBuf,
+
+    #[command(flatten)]
+    control: Control,
+
+    /// Print JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    /// Looks, and tells what was found.
+    pub fn run(&self) -> Result<String, Failure> {
+        let findings = self.look();
+        let text = if self.json {
+            format!("{}\n", json!(findings))
+        } else {
+            text(&findings)
+        };
+        if findings
+            .iter()
+            .any(|finding| finding.verdict == Verdict::Bad)
+        {
+            super::print(&text)?;
+            return Err(Failure::absent("calls will fail: see what is BAD above"));
+        }
+        Ok(text)
+    }
+
+    fn look(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let config = match config::check(&self.config) {
+            Ok(config) => {
+                findings.push(Finding::good(
+                    "configuration",
+                    self.config.display().to_string(),
+                ));
+                Some(config)
+            }
+            Err(error) => {
+                let file = self.config.display();
+                findings.push(Finding::bad(
+                    "configuration",
+                    error.to_string(),
+                    format!("lrep-cl config check {file}"),
+                ));
+                None
+            }
+        };
+        let is_local = |config: &Config| config.tsls.iter().any(|tsl| tsl.url == TslUrl::Local);
+        if config.as_ref().is_none_or(is_local) {
+            findings.push(module());
+        }
+        findings.extend(self.daemon());
+        let tsls = config.iter().flat_map(|config| &config.tsls);
+        for tsl in tsls.filter(|tsl| tsl.url == TslUrl::Local) {
+            for address in tsl.addresses.locals() {
+                findings.push(match check_local(address) {
+                    Ok(()) => Finding::good("address", format!("{address} is of this host")),
+                    Err(error) => Finding::bad(
+                        "address",
+                        error.to_string(),
+                        format!("ip address add {address}/32 dev lo # or correct the file"),
+                    ),
+                });
+            }
+            let ports = tsl.start_port..=tsl.end_port.saturating_add(OVERSHOOT + 1);
+            match Ephemeral::read() {
+                Ok(ephemeral) => findings.push(doctor::ports(&ephemeral, &ports)),
+                Err(error) => findings.push(unknown("ports", &error.to_string())),
+            }
+            findings.extend(firewall(&ports));
+        }
+        findings.push(Finding::good(
+            "forwarding",
+            "media needs neither net.ipv4.ip_forward nor another rp_filter: it is taken before them",
+        ));
+        let cpus = available_parallelism().map_or(1, usize::from);
+        let devices = devices();
+        findings.extend(devices.iter().map(|device| doctor::queues(device, cpus)));
+        if let Ok(clock) = fs::read_to_string(CLOCK) {
+            findings.push(doctor::clock(clock.trim()));
+        }
+        findings
+    }
+
+    fn daemon(&self) -> Vec<Finding> {
+        match self.control.ask(&Request::Status) {
+            Ok(Answer::Status { status, .. }) => doctor::daemon(&status),
+            Ok(_) => vec![unknown("daemon", "it answered something else")],
+            Err(Failure::Because { text, .. }) => vec![Finding::bad(
+                "daemon",
+                text,
+                "systemctl enable --now lrep-cl",
+            )],
+            Err(Failure::Usage(_)) => Vec::new(),
+        }
+    }
+}
+
+fn module() -> Finding {
+    let config = block_on(async { Ok(Kernel::connect().await?.config_get().await?) });
+    match config {
+        Ok(config) => Finding::good(
+            "module",
+            format!(
+                "lreproxy {}, protocol {}",
+                config.module_version, config.protocol_version
+            ),
+        ),
+        Err(Failure::Because { text, code }) => {
+            let cure = if code == 69 {
+                "modprobe lreproxy"
+            } else {
+                "journalctl -k -g lreproxy"
+            };
+            Finding::bad("module", text, cure)
+        }
+        Err(Failure::Usage(_)) => unknown("module", "it cannot be asked"),
+    }
+}
+
+fn firewall(ports: &RangeInclusive<u16>) -> Vec<Finding> {
+    let listed = Command::new("nft").args(["-j", "list", "ruleset"]).output();
+    let listed = listed
+        .map_err(|error| error.to_string())
+        .and_then(|output| {
+            if output.status.success() {
+                serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
+            } else {
+                Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+            }
+        });
+    match listed {
+        Ok(ruleset) => doctor::firewall(&ruleset, ports),
+        Err(error) => vec![unknown(
+            "firewall",
+            &format!("nft cannot be asked: {error}"),
+        )],
+    }
+}
+
+/// Something that cannot be known.
+fn unknown(about: &str, why: &str) -> Finding {
+    Finding::advice(
+        about,
+        format!("not checked: {why}"),
+        "lrep-cl doctor # as root",
+    )
+}
+
+/// The devices that have hardware, or what a hypervisor says is.
+fn devices() -> Vec<Device> {
+    let Ok(entries) = fs::read_dir(DEVICES) else {
+        return Vec::new();
+    };
+    let mut devices: Vec<Device> = entries
+        .flatten()
+        .filter(|entry| entry.path().join("device").exists())
+        .map(|entry| {
+            device(
+                &entry.path(),
+                entry.file_name().to_string_lossy().into_owned(),
+            )
+        })
+        .collect();
+    devices.sort_by(|a, b| a.name.cmp(&b.name));
+    devices
+}
+
+fn device(path: &Path, name: String) -> Device {
+    let queues: Vec<PathBuf> = fs::read_dir(path.join("queues"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|queue| queue.file_name().to_string_lossy().starts_with("rx-"))
+        .map(|queue| queue.path())
+        .collect();
+    let spreads = |queue: &PathBuf| {
+        let mask = fs::read_to_string(queue.join("rps_cpus")).unwrap_or_default();
+        mask.chars()
+            .any(|digit| digit.is_ascii_hexdigit() && digit != '0')
+    };
+    Device {
+        name,
+        queues: queues.len(),
+        spreads: queues.iter().any(spreads),
+    }
+}
+
+fn text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let Finding {
+            about,
+            verdict,
+            found,
+            cure,
+        } = finding;
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{:<7} {about}: {found}", verdict.name());
+        if let Some(cure) = cure {
+            let _ = writeln!(text, "        -> {cure}");
+        }
+    }
+    text
+}

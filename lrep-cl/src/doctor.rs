@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What may be wrong with a host, judged from what was read there. [`crate::cli`] reads it.
+
+use std::ops::RangeInclusive;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::core::status::{Status, TslHealth};
+use crate::ephemeral::Ephemeral;
+
+/// Priority of the module's hook in PRE_ROUTING: after `raw` (`kmod/namespace.rs`).
+const HOOK: i64 = -250;
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing is to be done.
+    Good,
+    /// It works, and could work better.
+    Advice,
+    /// Calls fail because of it.
+    Bad,
+}
+
+impl Verdict {
+    /// As it is written before a finding.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Advice => "advice",
+            Self::Bad => "BAD",
+        }
+    }
+}
+
+/// What was found about one thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The thing.
+    pub about: String,
+    /// How bad it is.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// A command that mends it.
+    pub cure: Option<String>,
+}
+
+impl Finding {
+    /// Nothing is to be done.
+    pub fn good(about: impl Into<String>, found: impl Into<String>) -> Self {
+        Self {
+            about: about.into(),
+            verdict: Verdict::Good,
+            found: found.into(),
+            cure: None,
+        }
+    }
+
+    /// It could work better.
+    pub fn advice(
+        about: impl Into<String>,
+        found: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Self {
+        Self {
+            verdict: Verdict::Advice,
+            cure: Some(cure.into()),
+            ..Self::good(about, found)
+        }
+    }
+
+    /// Calls fail.
+    pub fn bad(
+        about: impl Into<String>,
+        found: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Self {
+        Self {
+            verdict: Verdict::Bad,
+            ..Self::advice(about, found, cure)
+        }
+    }
+}
+
+/// The running daemon.
+pub fn daemon(status: &Status) -> Vec<Finding> {
+    let mut findings = vec![if status.draining {
+        Finding::advice(
+            "daemon",
+            "it is being drained: new calls get no relay",
+            "lrep-cl drain --cancel",
+        )
+    } else {
+        Finding::good("daemon", format!("works, {} relays", status.sessions))
+    }];
+    for tsl in &status.tsls {
+        let about = format!("tsl {}", tsl.name);
+        findings.push(match tsl.health {
+            _ if !tsl.enabled => Finding::advice(
+                about,
+                "it is disabled: it gets no new calls",
+                format!("lrep-cl tsl enable {}", tsl.name),
+            ),
+            TslHealth::Ready | TslHealth::Opening => Finding::good(about, tsl.health.name()),
+            TslHealth::Full => Finding::bad(
+                about,
+                "it holds as many relays as it may",
+                "lrep-cl stats # then raise the limit that is reached, and lrep-cl reload",
+            ),
+            TslHealth::Silent | TslHealth::Closed if tsl.name == "local" => Finding::bad(
+                about,
+                format!("it is {}", tsl.health.name()),
+                "journalctl -u lrep-cl -n 50",
+            ),
+            TslHealth::Silent | TslHealth::Closed => Finding::bad(
+                about,
+                format!("it is {}", tsl.health.name()),
+                "systemctl status lrep-tsl # there",
+            ),
+        });
+    }
+    for (reason, calls) in &status.refused {
+        findings.push(Finding::advice(
+            "calls",
+            format!("{calls} got no relay since the daemon was started: {reason}"),
+            "journalctl -u lrep-cl -p err",
+        ));
+    }
+    findings
+}
+
+/// Whether sockets of this host may be given relay ports.
+pub fn ports(ephemeral: &Ephemeral, ports: &RangeInclusive<u16>) -> Finding {
+    let (first, last) = (ports.start(), ports.end());
+    if ephemeral.meets(ports) {
+        Finding::advice(
+            "ports",
+            format!(
+                "the kernel may give relay ports ({first} to {last}) to other sockets, which then \
+                 lose packets to calls; reserve_ports = true has them reserved at each start"
+            ),
+            ephemeral.cure(ports),
+        )
+    } else {
+        Finding::good(
+            "ports",
+            format!("no other socket is given {first} to {last}"),
+        )
+    }
+}
+
+/// Chains that could drop media before the module sees it, of what `nft -j list ruleset` prints.
+pub fn firewall(ruleset: &Value, ports: &RangeInclusive<u16>) -> Vec<Finding> {
+    let objects = ruleset["nftables"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    let name = |object: &Value, key: &str| object[key].as_str().unwrap_or_default().to_owned();
+    let mut findings = Vec::new();
+    for chain in objects.iter().filter_map(|object| object.get("chain")) {
+        let is_before = match chain["hook"].as_str() {
+            Some("ingress") => true,
+            Some("prerouting") => chain["prio"].as_i64().is_some_and(|prio| prio < HOOK),
+            _ => false,
+        };
+        if !is_before {
+            continue;
+        }
+        let place = ["family", "table"].map(|key| name(chain, key));
+        let is_of = |rule: &&Value| {
+            ["family", "table"].map(|key| name(rule, key)) == place
+                && rule["chain"] == chain["name"]
+        };
+        let rules = objects.iter().filter_map(|object| object.get("rule"));
+        let drops = rules
+            .filter(is_of)
+            .any(|rule| mentions(&rule["expr"], "drop"));
+        let (family, table, chain_name) = (name(chain, "family"), &place[1], name(chain, "name"));
+        if !drops && chain["policy"] != "drop" {
+            continue;
+        }
+        let (first, last) = (ports.start(), ports.end());
+        findings.push(Finding::advice(
+            "firewall",
+            format!(
+                "chain {family} {table} {chain_name} comes before the relay and drops packets: see \
+                 that media (UDP to {first} to {last}) is not among them"
+            ),
+            format!(
+                "nft insert rule {family} {table} {chain_name} udp dport {first}-{last} accept"
+            ),
+        ));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::good(
+            "firewall",
+            "no nft chain before the relay drops packets; those of INPUT and FORWARD do not see media",
+        ));
+    }
+    findings
+}
+
+/// Whether a key is anywhere in a JSON value.
+fn mentions(value: &Value, key: &str) -> bool {
+    match value {
+        Value::Object(map) => {
+            map.contains_key(key) || map.values().any(|value| mentions(value, key))
+        }
+        Value::Array(values) => values.iter().any(|value| mentions(value, key)),
+        _ => false,
+    }
+}
+
+/// A network device of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its name.
+    pub name: String,
+    /// Its queues of received packets.
+    pub queues: usize,
+    /// Whether the kernel spreads received packets over CPUs by itself (RPS).
+    pub spreads: bool,
+}
+
+/// Whether a device's packets reach more than one CPU.
+pub fn queues(device: &Device, cpus: usize) -> Finding {
+    let Device {
+        name,
+        queues,
+        spreads,
+    } = device;
+    let about = format!("device {name}");
+    if *queues < cpus && !spreads {
+        // One bit for each CPU, in groups of 32 as the file has them.
+        let mask: Vec<String> = (0..cpus.div_ceil(32))
+            .rev()
+            .map(|group| format!("{:x}", (1_u64 << (cpus - group * 32).min(32)) - 1))
+            .collect();
+        let mask = mask.join(",");
+        return Finding::advice(
+            about,
+            format!("{queues} receive queues for {cpus} CPUs: the other CPUs relay nothing"),
+            format!(
+                "ethtool -L {name} combined {cpus} # or, if it has no more queues: echo {mask} | \
+                 tee /sys/class/net/{name}/queues/rx-*/rps_cpus"
+            ),
+        );
+    }
+    Finding::good(about, format!("{queues} receive queues for {cpus} CPUs"))
+}
+
+/// Whether the clock can be read fast.
+pub fn clock(source: &str) -> Finding {
+    match source {
+        "tsc" | "kvm-clock" | "hyperv_clocksource_tsc_page" | "arch_sys_counter" => {
+            Finding::good("clock", source)
+        }
+        _ => Finding::advice(
+            "clock",
+            format!("{source} is slow to read, which every packet pays for"),
+            "cat /sys/devices/system/clocksource/clocksource0/available_clocksource # boot with \
+             clocksource= one of these: tsc, kvm-clock",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn verdicts(findings: &[Finding]) -> Vec<Verdict> {
+        findings.iter().map(|finding| finding.verdict).collect()
+    }
+
+    fn chain(name: &str, hook: &str, prio: i64, policy: &str) -> Value {
+        json!({"chain": {
+            "family": "ip", "table": "t", "name": name, "type": "filter", "hook": hook,
+            "prio": prio, "policy": policy,
+        }})
+    }
+
+    fn rule(chain: &str, verdict: &str) -> Value {
+        let expr = json!([{"match": {"op": "=="}}, {verdict: null}]);
+        json!({"rule": {"family": "ip", "table": "t", "chain": chain, "expr": expr}})
+    }
+
+    #[test]
+    fn only_chains_before_the_relay_that_drop_are_told() {
+        let ports = 20000..=30007;
+        let find = |objects: Vec<Value>| firewall(&json!({ "nftables": objects }), &ports);
+        for (objects, verdict) in [
+            (vec![], Verdict::Good),
+            (
+                vec![chain("raw", "prerouting", -300, "accept")],
+                Verdict::Good,
+            ),
+            (
+                vec![chain("raw", "prerouting", -300, "drop")],
+                Verdict::Advice,
+            ),
+            (
+                vec![chain("mangle", "prerouting", -150, "drop")],
+                Verdict::Good,
+            ),
+            (vec![chain("input", "input", 0, "drop")], Verdict::Good),
+            (vec![chain("edge", "ingress", 0, "drop")], Verdict::Advice),
+            (
+                vec![
+                    chain("raw", "prerouting", -300, "accept"),
+                    rule("raw", "drop"),
+                ],
+                Verdict::Advice,
+            ),
+            (
+                vec![
+                    chain("raw", "prerouting", -300, "accept"),
+                    rule("raw", "accept"),
+                ],
+                Verdict::Good,
+            ),
+            (
+                vec![
+                    chain("raw", "prerouting", -300, "accept"),
+                    rule("other", "drop"),
+                ],
+                Verdict::Good,
+            ),
+        ] {
+            assert_eq!(verdicts(&find(objects.clone())), [verdict], "{objects:?}");
+        }
+        let findings = find(vec![chain("raw", "prerouting", -300, "drop")]);
+        assert_eq!(
+            findings[0].cure.as_deref(),
+            Some("nft insert rule ip t raw udp dport 20000-30007 accept")
+        );
+    }
+
+    #[test]
+    fn a_device_with_too_few_queues_is_told_how_to_use_all_cpus() {
+        let device = |queues, spreads| Device {
+            name: "eth0".to_owned(),
+            queues,
+            spreads,
+        };
+        assert_eq!(queues(&device(4, false), 4).verdict, Verdict::Good);
+        assert_eq!(queues(&device(1, true), 4).verdict, Verdict::Good);
+        let finding = queues(&device(1, false), 4);
+        assert_eq!(finding.verdict, Verdict::Advice);
+        let cure = finding.cure.expect("a cure");
+        assert!(
+            cure.contains("ethtool -L eth0 combined 4") && cure.contains("echo f |"),
+            "{cure}"
+        );
+        let cure = queues(&device(1, false), 40).cure.expect("a cure");
+        assert!(cure.contains("echo ff,ffffffff |"), "{cure}");
+    }
+
+    #[test]
+    fn a_daemon_that_takes_no_calls_is_told_how_to() {
+        use std::collections::BTreeMap;
+
+        use crate::core::status::TslStatus;
+
+        let tsl = |name: &str, health, enabled| TslStatus {
+            name: name.to_owned(),
+            set: 0,
+            weight: 1,
+            health,
+            enabled,
+            sessions: 0,
+            packets_per_second: None,
+            ports_in_use: 0,
+            ports: 1,
+        };
+        let mut status = Status {
+            draining: true,
+            sessions: 3,
+            waiting: 0,
+            refused: BTreeMap::from([("draining".to_owned(), 2)]),
+            tsls: vec![
+                tsl("local", TslHealth::Ready, true),
+                tsl("local", TslHealth::Ready, false),
+                tsl("local", TslHealth::Full, true),
+                tsl("grpc:a:1", TslHealth::Closed, true),
+            ],
+        };
+        let findings = daemon(&status);
+        let (good, advice, bad) = (Verdict::Good, Verdict::Advice, Verdict::Bad);
+        assert_eq!(
+            verdicts(&findings),
+            [advice, good, advice, bad, bad, advice]
+        );
+        assert!(
+            findings
+                .iter()
+                .all(|finding| { (finding.verdict == Verdict::Good) == finding.cure.is_none() })
+        );
+        status.draining = false;
+        assert_eq!(daemon(&status)[0].verdict, good);
+    }
+
+    #[test]
+    fn a_slow_clock_is_told() {
+        assert_eq!(clock("tsc").verdict, Verdict::Good);
+        assert_eq!(clock("acpi_pm").verdict, Verdict::Advice);
+    }
+}
