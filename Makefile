@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .PHONY: help setup setup-refresh modules userspace generate install load unload test demo \
-	bench bench-check bench-setup lint deny ci guest-shell debug-kernel test-long test-debug fuzz coverage miri clean
+	bench bench-check bench-control bench-setup lint deny ci guest-shell debug-kernel test-long test-debug fuzz coverage miri clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ bench: ## set up, build, and count the instructions a relayed packet costs
 
 bench-check: setup ## set up, build, and compare the module's instructions with those recorded
 	@scripts/guest-program bench-check
+
+bench-control: ## set up, build, and measure what calls cost lrep-cl, beside rtpengine
+	@scripts/setup bench
+	@scripts/guest-program bench-control
 
 bench-setup: setup ## set up, build, and measure what sessions cost to set up, list, keep and watch
 	@scripts/guest-program bench-setup

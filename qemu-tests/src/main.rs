@@ -56,6 +56,8 @@ enum Verb {
     },
     /// Measure what sessions cost to set up, to list, to keep and to watch.
     BenchSetup,
+    /// Measure what calls cost lrep-cl, and rtpengine.
+    BenchControl,
     /// Count what the module does, and fail when it is more than recorded.
     BenchCheck,
     /// Take the runner's orders (the guest's first process starts this).
@@ -94,6 +96,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Demo => demo::host::run(),
         Verb::Bench { sessions, path } => bench::host::run(&sessions, &path),
         Verb::BenchSetup => bench::setup::host::run(),
+        Verb::BenchControl => bench::setup::host::run_control(),
         Verb::BenchCheck => bench::host::check(),
         Verb::Agent => guest::agent::main().map(|()| ExitCode::SUCCESS),
     }

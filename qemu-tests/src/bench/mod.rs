@@ -19,6 +19,7 @@
 
 pub mod baseline;
 pub mod chart;
+pub mod control;
 pub mod flows;
 pub mod goals;
 pub mod guest;

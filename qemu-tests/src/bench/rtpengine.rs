@@ -28,7 +28,7 @@ const DISK: &str = "/dev/vdb";
 const ROOT: &str = "/run/rtpengine";
 
 /// Where it takes commands.
-const CONTROL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2223);
+pub const CONTROL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2223);
 
 /// A daemon with its calls.
 pub struct Rtpengine {
@@ -123,6 +123,11 @@ impl Rtpengine {
         media_port(&answer).with_context(|| format!("no port in rtpengine's answer: {answer}"))
     }
 
+    /// The daemon's process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Stops the daemon: from now on only its kernel module can relay.
     pub fn stop(&self) -> Result<()> {
         self.process.signal(Signal::SIGSTOP)
@@ -161,7 +166,7 @@ fn load_module() -> Result<()> {
 }
 
 /// A command of the ng protocol: a cookie and a bencoded dictionary.
-fn request(call: usize, command: &str, party: IpAddr, port: u16) -> Vec<u8> {
+pub fn request(call: usize, command: &str, party: IpAddr, port: u16) -> Vec<u8> {
     let sdp = format!(
         "v=0\r\no=- 1 1 IN IP4 {party}\r\ns=-\r\nc=IN IP4 {party}\r\nt=0 0\r\n\
          m=audio {port} RTP/AVP 0\r\n"
@@ -193,6 +198,20 @@ fn request(call: usize, command: &str, party: IpAddr, port: u16) -> Vec<u8> {
         dictionary += &value;
     }
     format!("{command}-{call} {dictionary}e").into_bytes()
+}
+
+/// The command that ends a call.
+pub fn delete(call: usize) -> Vec<u8> {
+    let mut dictionary = String::from("d");
+    for (key, value) in [
+        ("command", "delete"),
+        ("call-id", &format!("call {call}")),
+        ("from-tag", "caller"),
+    ] {
+        dictionary += &string(key);
+        dictionary += &string(value);
+    }
+    format!("delete-{call} {dictionary}e").into_bytes()
 }
 
 /// A string in bencode.

@@ -48,6 +48,11 @@ impl Process {
             .with_context(|| format!("cannot wait for {}", self.name))
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal to it and everything it started.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         killpg(self.group(), signal)

@@ -11,6 +11,7 @@ use nix::sys::resource::{Usage, UsageWho, getrusage};
 
 use super::others::Other;
 use super::{Figure, Part, ticker};
+use crate::bench::control;
 use crate::bench::network::Network;
 use crate::guest::crowd::{Churn, check_dump, dump, make, make_place, session, sessions};
 use crate::guest::memory;
@@ -32,13 +33,17 @@ const EXPIRES_AFTER_MS: u32 = 2_000;
 
 /// Measures one part.
 pub fn measure(part: Part) -> Result<Vec<Figure>> {
-    module::ensure_loaded()?;
-    let network = Network::new()?;
-    let relay = Relay::open(&network.relay)?;
+    let of_the_kernel = |measure: fn(&Network, &Relay, usize) -> Result<Vec<Figure>>, count| {
+        module::ensure_loaded()?;
+        let network = Network::new()?;
+        let relay = Relay::open(&network.relay)?;
+        measure(&network, &relay, count)
+    };
     match part {
-        Part::Programming(count) => programming(&network, &relay, count),
-        Part::Keeping(count) => keeping(&network, &relay, count),
-        Part::Watching(count) => watching(&network, &relay, count),
+        Part::Programming(count) => of_the_kernel(programming, count),
+        Part::Keeping(count) => of_the_kernel(keeping, count),
+        Part::Watching(count) => of_the_kernel(watching, count),
+        Part::Controlling(controller, calls) => control::measure(controller, calls),
     }
 }
 

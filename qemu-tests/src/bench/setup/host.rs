@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{Figure, Part};
 use crate::bench::NAME;
+use crate::bench::control::Controller;
 use crate::host::Kernel;
 use crate::host::console::is_problem;
 use crate::host::follow::follow;
@@ -29,7 +30,10 @@ const PROGRAMMED: usize = 10_000;
 const MANY: usize = 100_000;
 const FEW: usize = 1_000;
 
-/// What is written to build/setup.json.
+/// Calls that are set up.
+const CALLS: usize = 10_000;
+
+/// What is written to build/setup.json and build/control.json.
 #[derive(Serialize)]
 struct Measured {
     clock: &'static str,
@@ -37,27 +41,50 @@ struct Measured {
     figures: Vec<Figure>,
 }
 
-/// Measures everything.
+/// Which guests measure what.
+type Plan<'a> = &'a [(Clock, &'static str, &'a [Part])];
+
+const INSTRUCTIONS: &str = "one processor, 1 ns is one instruction";
+
+/// Measures what sessions cost.
 pub fn run() -> Result<ExitCode> {
     let image = Image::prepare(Kernel::Stock)?;
-    let mut all = Vec::new();
-    for (clock, name, parts) in [
+    let plan: Plan = &[
         (
             Clock::Host,
             "two processors, the host's clock",
-            [Part::Programming(PROGRAMMED), Part::Keeping(MANY)].as_slice(),
+            &[Part::Programming(PROGRAMMED), Part::Keeping(MANY)],
         ),
         (
             Clock::Instructions,
-            "one processor, 1 ns is one instruction",
+            INSTRUCTIONS,
             &[
                 Part::Programming(PROGRAMMED),
                 Part::Watching(FEW),
                 Part::Watching(MANY),
             ],
         ),
-    ] {
-        let mut vm = Vm::boot(&image, clock)?;
+    ];
+    carry_out(&image, plan, "setup.json")
+}
+
+/// Measures what calls cost controllers.
+pub fn run_control() -> Result<ExitCode> {
+    let image = Image::prepare(Kernel::Stock)?;
+    let mut parts = vec![Part::Controlling(Controller::LrepCl, CALLS)];
+    if image.rtpengine.is_some() {
+        parts.push(Part::Controlling(Controller::Rtpengine, CALLS));
+    } else {
+        println!("note: rtpengine is not measured, as it was not set up ('scripts/setup bench')");
+    }
+    let plan: Plan = &[(Clock::Instructions, INSTRUCTIONS, &parts)];
+    carry_out(&image, plan, "control.json")
+}
+
+fn carry_out(image: &Image, plan: Plan, file: &str) -> Result<ExitCode> {
+    let mut all = Vec::new();
+    for &(clock, name, parts) in plan {
+        let mut vm = Vm::boot(image, clock)?;
         println!("\nkernel {}, {name}", vm.kernel);
         for &part in parts {
             let figures = measure(&mut vm, part)?;
@@ -75,7 +102,7 @@ pub fn run() -> Result<ExitCode> {
             bail!("the kernel is in trouble at its end: {line}");
         }
     }
-    let file = image.share.join("setup.json");
+    let file = image.share.join(file);
     let json = serde_json::to_string_pretty(&all).context("cannot encode the figures")? + "\n";
     fs::write(&file, json).with_context(|| format!("cannot write {}", file.display()))?;
     println!("\nwritten to {}", file.display());

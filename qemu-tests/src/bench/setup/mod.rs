@@ -12,6 +12,8 @@ pub mod ticker;
 
 use serde::{Deserialize, Serialize};
 
+use super::control::Controller;
+
 /// Part of the measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
@@ -21,6 +23,8 @@ pub enum Part {
     Keeping(usize),
     /// The clock's work beside so many sessions.
     Watching(usize),
+    /// What so many calls cost a controller.
+    Controlling(Controller, usize),
 }
 
 /// A figure.

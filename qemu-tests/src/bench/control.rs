@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What calls cost a controller: lrep-cl beside rtpengine, each asked in its own protocol, over UDP,
+//! by the same client.
+//!
+//! A call is one `S` for lrep-cl, and an offer and an answer for rtpengine. lrep-cl has the kernel's
+//! session when it answers; rtpengine programs its kernel module only when media comes, which is not
+//! counted here.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::NAME;
+use super::network::{CALLEE, CALLER, EAST, Network, WEST};
+use super::rtpengine::{self, Rtpengine};
+use super::setup::Figure;
+use crate::guest::module;
+use crate::guest::netns::Namespace;
+use crate::guest::process::Process;
+use crate::guest::sip::lrep_cl;
+use crate::guest::topology::Family;
+use crate::guest::wait::{LIMIT, until};
+use crate::protocol::{SHARE, WORK};
+
+/// Requests on their way at the same time.
+const WINDOW: usize = 64;
+
+/// Calls that are made one after the other, to see how long each takes.
+const ONE_BY_ONE: usize = 1_000;
+
+/// Calls that are made first, so that what is made only once is there.
+const FIRST: usize = 100;
+
+/// How often it is asked meanwhile whether anybody is there.
+const PACE: Duration = Duration::from_millis(5);
+
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Controller {
+    /// Ours.
+    LrepCl,
+    /// rtpengine.
+    Rtpengine,
+}
+
+/// A controller that runs.
+struct Running {
+    controller: Controller,
+    socket: UdpSocket,
+    process: u32,
+    // Ends with this.
+    _daemon: Daemon,
+}
+
+enum Daemon {
+    LrepCl { _process: Process },
+    Rtpengine { _process: Rtpengine },
+}
+
+/// Measures what so many calls cost.
+pub fn measure(controller: Controller, calls: usize) -> Result<Vec<Figure>> {
+    let network = Network::new()?;
+    let running = Running::start(controller, &network.relay)?;
+    running.make(0..FIRST)?;
+    let mut latencies = running.one_by_one(FIRST..FIRST + ONE_BY_ONE)?;
+    let from = FIRST + ONE_BY_ONE;
+    let memory = running.memory()?;
+    let prober = Prober::start(controller, running.another(&network.relay)?);
+    let (wall, processor) = running.cost(|| running.make(from..from + calls))?;
+    let mut probes = prober.stop()?;
+    let grown = running.memory()?.saturating_sub(memory);
+    let (end_wall, end_processor) = running.cost(|| running.end(from..from + calls))?;
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / calls as f64;
+    let mut figures = vec![
+        Figure::new(
+            "calls set up",
+            calls as f64 / wall.as_secs_f64(),
+            "a second",
+        ),
+        Figure::new("the daemon's processor for a call", each(processor), "us"),
+        Figure::new(
+            "calls ended",
+            calls as f64 / end_wall.as_secs_f64(),
+            "a second",
+        ),
+        Figure::new(
+            "the daemon's processor for the end of a call",
+            each(end_processor),
+            "us",
+        ),
+        Figure::new(
+            "the daemon's memory for a call",
+            grown as f64 / calls as f64,
+            "bytes",
+        ),
+    ];
+    for (what, times) in [
+        ("a call alone", &mut latencies),
+        ("a probe while calls are set up", &mut probes),
+    ] {
+        times.sort_unstable();
+        ensure!(!times.is_empty(), "nothing was measured of {what}");
+        for (name, part) in [("median", 0.5), ("99th percentile", 0.99), ("longest", 1.0)] {
+            let at = ((times.len() - 1) as f64 * part).round() as usize;
+            figures.push(Figure::new(
+                format!("{what}: {name}"),
+                times[at].as_secs_f64() * 1e6,
+                "us",
+            ));
+        }
+    }
+    Ok(figures)
+}
+
+impl Running {
+    fn start(controller: Controller, namespace: &Namespace) -> Result<Self> {
+        let (daemon, process, at) = match controller {
+            Controller::LrepCl => {
+                module::ensure_loaded()?;
+                let process = start_lrep_cl(namespace)?;
+                let id = process.id();
+                let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 22_333));
+                (Daemon::LrepCl { _process: process }, id, at)
+            }
+            Controller::Rtpengine => {
+                let process = Rtpengine::start(namespace, true)?;
+                let id = process.id();
+                (
+                    Daemon::Rtpengine { _process: process },
+                    id,
+                    rtpengine::CONTROL,
+                )
+            }
+        };
+        Ok(Self {
+            controller,
+            socket: connect(namespace, at)?,
+            process,
+            _daemon: daemon,
+        })
+    }
+
+    /// Another client's socket.
+    fn another(&self, namespace: &Namespace) -> Result<UdpSocket> {
+        let at = self.socket.peer_addr().context("not connected")?;
+        connect(namespace, at)
+    }
+
+    /// The requests that set a call up, each of which needs the answer to the one before.
+    fn requests(&self, call: usize) -> Result<Vec<Vec<u8>>> {
+        let party = 4_000 + u16::try_from(call)?;
+        Ok(match self.controller {
+            Controller::LrepCl => vec![ours('S', call)?],
+            Controller::Rtpengine => {
+                let of = |command, host: super::network::Host| {
+                    rtpengine::request(call, command, host.of(Family::Ipv4), party)
+                };
+                vec![of("offer", CALLER), of("answer", CALLEE)]
+            }
+        })
+    }
+
+    fn make(&self, calls: std::ops::Range<usize>) -> Result<()> {
+        let all = calls
+            .map(|call| self.requests(call))
+            .collect::<Result<Vec<_>>>()?;
+        let steps = all.first().map_or(0, Vec::len);
+        for step in 0..steps {
+            self.pump(all.iter().filter_map(|requests| requests.get(step)))?;
+        }
+        Ok(())
+    }
+
+    fn end(&self, calls: std::ops::Range<usize>) -> Result<()> {
+        let all = calls
+            .map(|call| match self.controller {
+                Controller::LrepCl => ours('D', call),
+                Controller::Rtpengine => Ok(rtpengine::delete(call)),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        self.pump(all.iter())
+    }
+
+    /// Sends requests, some of them before the answers to the ones before are there.
+    fn pump<'a>(&self, requests: impl Iterator<Item = &'a Vec<u8>>) -> Result<()> {
+        let mut waiting = 0;
+        for request in requests {
+            if waiting == WINDOW {
+                self.take()?;
+                waiting -= 1;
+            }
+            self.socket.send(request).context("cannot ask")?;
+            waiting += 1;
+        }
+        (0..waiting).try_for_each(|_| self.take())
+    }
+
+    fn one_by_one(&self, calls: std::ops::Range<usize>) -> Result<Vec<Duration>> {
+        calls
+            .map(|call| {
+                let began = Instant::now();
+                for request in self.requests(call)? {
+                    self.socket.send(&request).context("cannot ask")?;
+                    self.take()?;
+                }
+                Ok(began.elapsed())
+            })
+            .collect()
+    }
+
+    /// Takes an answer, which must be a good one.
+    fn take(&self) -> Result<()> {
+        let mut answer = [0; 4096];
+        let length = self.socket.recv(&mut answer).context("no answer")?;
+        let answer = &answer[..length];
+        let is_good = match self.controller {
+            Controller::LrepCl => answer.ends_with(b" OK"),
+            Controller::Rtpengine => answer.windows(12).any(|part| part == b"6:result2:ok"),
+        };
+        ensure!(is_good, "answered {}", answer.escape_ascii());
+        Ok(())
+    }
+
+    /// What doing something takes of time, and of the daemon's processor.
+    fn cost(&self, act: impl FnOnce() -> Result<()>) -> Result<(Duration, Duration)> {
+        let (before, began) = (self.processor()?, Instant::now());
+        act()?;
+        let wall = began.elapsed();
+        Ok((wall, self.processor()?.saturating_sub(before)))
+    }
+
+    /// The time all its threads have run (Documentation/scheduler/sched-stats.rst).
+    fn processor(&self) -> Result<Duration> {
+        let mut sum: u64 = 0;
+        let path = format!("/proc/{}/task", self.process);
+        for task in fs::read_dir(&path).with_context(|| format!("cannot list {path}"))? {
+            let path = task?.path().join("schedstat");
+            let text = fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            let ran = text
+                .split(' ')
+                .next()
+                .and_then(|text| text.parse::<u64>().ok());
+            sum += ran.with_context(|| format!("{}: {text}", path.display()))?;
+        }
+        Ok(Duration::from_nanos(sum))
+    }
+
+    /// Bytes of memory it holds.
+    fn memory(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.process);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        Ok(kib.with_context(|| format!("{path} has no VmRSS"))? * 1024)
+    }
+}
+
+fn connect(namespace: &Namespace, at: SocketAddr) -> Result<UdpSocket> {
+    namespace.enter(|| {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.connect(at)?;
+        socket.set_read_timeout(Some(LIMIT))?;
+        Ok(socket)
+    })
+}
+
+fn start_lrep_cl(namespace: &Namespace) -> Result<Process> {
+    let log = PathBuf::from(SHARE)
+        .join(WORK)
+        .join(NAME)
+        .join("lrep-cl.log");
+    let _ = fs::remove_file(&log);
+    let (west, east) = (WEST.of(Family::Ipv4), EAST.of(Family::Ipv4));
+    let mut command = namespace.command(&lrep_cl());
+    command
+        .args(["run", "--start-port=1024", "--end-port=65528"])
+        .args(["--idle-timeout=3600", "--request-rate=0"])
+        .arg(format!("--internal-ip={west}"))
+        .arg(format!("--external-ip={east}"))
+        .env_clear();
+    let mut process = Process::start("lrep-cl", &mut command, &log)?;
+    until("lrep-cl being ready", LIMIT, || {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        if let Some(status) = process.ended()? {
+            return Err(anyhow!("lrep-cl ended with {status}: {text}"));
+        }
+        Ok(text.contains("ready, listening on").then_some(()))
+    })?;
+    Ok(process)
+}
+
+/// A command of the lrkproxy protocol.
+fn ours(letter: char, call: usize) -> Result<Vec<u8>> {
+    let of = |host: super::network::Host| host.of(Family::Ipv4);
+    let (caller, callee, west, east) = (of(CALLER), of(CALLEE), of(WEST), of(EAST));
+    let (port, party) = (
+        u16::try_from(1024 + 4 * call)?,
+        4_000 + u16::try_from(call)?,
+    );
+    Ok(format!(
+        "1_{call} {letter} {caller} {east} {west} {callee} {party} {port} {} {party} 60 \
+         {call}-a84b4c76e66710@{caller} ",
+        port + 2
+    )
+    .into_bytes())
+}
+
+/// Asks again and again whether anybody is there.
+struct Prober {
+    ended: Arc<AtomicBool>,
+    thread: JoinHandle<Result<Vec<Duration>>>,
+}
+
+impl Prober {
+    fn start(controller: Controller, socket: UdpSocket) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let end = Arc::clone(&ended);
+        let thread = thread::spawn(move || {
+            let mut times = Vec::new();
+            while !end.load(Relaxed) {
+                let request = match controller {
+                    // G goes through the same books as calls.
+                    Controller::LrepCl if times.len() % 2 == 1 => format!("2_{} G", times.len()),
+                    Controller::LrepCl => format!("2_{} P", times.len()),
+                    Controller::Rtpengine => format!("p{} d7:command4:pinge", times.len()),
+                };
+                let began = Instant::now();
+                socket.send(request.as_bytes()).context("cannot probe")?;
+                socket
+                    .recv(&mut [0; 256])
+                    .context("a probe is not answered")?;
+                times.push(began.elapsed());
+                sleep(PACE);
+            }
+            Ok(times)
+        });
+        Self { ended, thread }
+    }
+
+    fn stop(self) -> Result<Vec<Duration>> {
+        self.ended.store(true, Relaxed);
+        let ended = self.thread.join();
+        ended.map_err(|_| anyhow!("the thread that probes has died"))?
+    }
+}
