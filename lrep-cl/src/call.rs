@@ -7,8 +7,9 @@
 //! streams, RTP and RTCP. Nothing here does I/O: the caller asks what to do, does it, and tells
 //! what came of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::tsl::{Endpoint, Learning, SessionId, SessionState, Stream, StreamKind};
@@ -52,20 +53,12 @@ impl Media {
         self
     }
 
-    /// Whether both parties are faced at one and the same relay address and port.
-    pub fn is_shared(&self) -> bool {
-        self.offerer.local == self.answerer.local
-    }
-
-    /// The relay ports this media occupies.
-    pub fn ports(&self) -> impl Iterator<Item = u16> + use<> {
-        let shared = self.is_shared();
-        let offerer = self.offerer.local.port();
-        let answerer = (!shared).then(|| self.answerer.local.port());
-        [Some(offerer), answerer]
-            .into_iter()
-            .flatten()
-            .flat_map(|port| [port, port.saturating_add(1)])
+    /// Where the relay faces the parties.
+    pub fn locals(&self) -> Locals {
+        Locals {
+            offerer: self.offerer.local,
+            answerer: self.answerer.local,
+        }
     }
 
     /// The media a session of the layer carries; `None` when no controller of this kind made it.
@@ -80,6 +73,31 @@ impl Media {
                 answerer: rtp.b,
                 timeout: Duration::from_millis(session.timeout_ms.into()),
             })
+    }
+}
+
+/// Where the relay faces the parties of a media, with the ports of RTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Locals {
+    /// Where the offerer's media arrives.
+    pub offerer: SocketAddr,
+    /// Where the answerer's media arrives.
+    pub answerer: SocketAddr,
+}
+
+impl Locals {
+    /// Whether both parties are faced at one and the same relay address and port.
+    pub fn is_shared(&self) -> bool {
+        self.offerer == self.answerer
+    }
+
+    /// The relay ports of the media.
+    pub fn ports(&self) -> impl Iterator<Item = u16> + use<> {
+        let answerer = (!self.is_shared()).then(|| self.answerer.port());
+        [Some(self.offerer.port()), answerer]
+            .into_iter()
+            .flatten()
+            .flat_map(|port| [port, port.saturating_add(1)])
     }
 }
 
@@ -115,14 +133,15 @@ pub struct Collision {
     pub label: Option<Vec<u8>>,
 }
 
-/// What one Call-ID holds.
-type Call = BTreeMap<SessionId, Media>;
+/// What one Call-ID holds, by number: seldom more than one or two.
+type Call = Vec<(SessionId, Locals)>;
 
-/// All calls, by Call-ID.
+/// All calls, by Call-ID. There are many: what a media is besides its relay addresses is in the
+/// layer's table only.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Calls {
-    calls: HashMap<Vec<u8>, Call>,
-    labels: HashMap<SessionId, Vec<u8>>,
+    calls: HashMap<Arc<[u8]>, Call>,
+    labels: HashMap<SessionId, Arc<[u8]>>,
 }
 
 impl Calls {
@@ -133,7 +152,7 @@ impl Calls {
         let mut strange = Vec::new();
         for session in sessions {
             match Media::of(session) {
-                Some(media) => calls.insert(session.id, &session.label, media),
+                Some(media) => calls.insert(session.id, &session.label, media.locals()),
                 None => strange.push(session.id),
             }
         }
@@ -155,9 +174,14 @@ impl Calls {
         self.labels.is_empty()
     }
 
-    /// Every media.
-    pub fn media(&self) -> impl Iterator<Item = &Media> {
-        self.calls.values().flat_map(Call::values)
+    /// The Call-IDs.
+    pub fn labels(&self) -> impl Iterator<Item = &[u8]> {
+        self.calls.keys().map(AsRef::as_ref)
+    }
+
+    /// Where each media is.
+    pub fn locals(&self) -> impl Iterator<Item = &Locals> {
+        self.calls.values().flatten().map(|(_, locals)| locals)
     }
 
     /// How to give the call `label` this media: a session of the call that faces both parties at
@@ -166,30 +190,32 @@ impl Calls {
         self.calls
             .get(label)
             .and_then(|call| {
-                call.iter().find(|(_, known)| {
-                    known.offerer.local == media.offerer.local
-                        && known.answerer.local == media.answerer.local
-                })
+                let locals = media.locals();
+                call.iter().find(|(_, known)| *known == locals)
             })
             .map_or(Plan::New, |(id, _)| Plan::Change(*id))
     }
 
     /// A session was made or changed.
-    pub fn insert(&mut self, id: SessionId, label: &[u8], media: Media) {
-        self.labels.insert(id, label.to_vec());
-        self.calls
-            .entry(label.to_vec())
-            .or_default()
-            .insert(id, media);
+    pub fn insert(&mut self, id: SessionId, label: &[u8], locals: Locals) {
+        self.remove(id);
+        let label = match self.calls.get_key_value(label) {
+            Some((label, _)) => Arc::clone(label),
+            None => label.into(),
+        };
+        self.labels.insert(id, Arc::clone(&label));
+        let call = self.calls.entry(label).or_default();
+        let at = call.partition_point(|(known, _)| *known < id);
+        call.insert(at, (id, locals));
     }
 
     /// Sessions were replaced by a new one of call `label`; tells which of them were another
-    /// call's, and the media that are gone.
-    pub fn replaced(&mut self, label: &[u8], ids: &[SessionId]) -> (Vec<Collision>, Vec<Media>) {
+    /// call's, and where the media are that are gone.
+    pub fn replaced(&mut self, label: &[u8], ids: &[SessionId]) -> (Vec<Collision>, Vec<Locals>) {
         let mut collisions = Vec::new();
         let mut gone = Vec::new();
         for &id in ids {
-            let owner = self.labels.get(&id).cloned();
+            let owner = self.labels.get(&id).map(|owner| owner.to_vec());
             gone.extend(self.remove(id));
             if owner.as_deref() != Some(label) {
                 collisions.push(Collision { id, label: owner });
@@ -203,19 +229,20 @@ impl Calls {
         self.calls
             .get(label)?
             .iter()
-            .find(|(_, media)| media.answerer.local == answerer)
+            .find(|(_, locals)| locals.answerer == answerer)
             .map(|(id, _)| *id)
     }
 
-    /// A session has ended; tells its media if it was ours.
-    pub fn remove(&mut self, id: SessionId) -> Option<Media> {
+    /// A session has ended; tells where its media was if it was ours.
+    pub fn remove(&mut self, id: SessionId) -> Option<Locals> {
         let label = self.labels.remove(&id)?;
         let call = self.calls.get_mut(&label)?;
-        let media = call.remove(&id);
+        let at = call.iter().position(|(known, _)| *known == id)?;
+        let (_, locals) = call.remove(at);
         if call.is_empty() {
             self.calls.remove(&label);
         }
-        media
+        Some(locals)
     }
 }
 
@@ -284,20 +311,24 @@ mod tests {
     #[test]
     fn a_shared_port_is_occupied_once() {
         assert_eq!(
-            block(20000).ports().collect::<Vec<_>>(),
+            block(20000).locals().ports().collect::<Vec<_>>(),
             [20002, 20003, 20000, 20001]
         );
         let shared = media("10.0.0.5:20000", "10.0.0.5:20000");
-        assert!(shared.is_shared());
-        assert_eq!(shared.ports().collect::<Vec<_>>(), [20000, 20001]);
-        assert!(!media("10.0.0.5:20000", "10.0.0.6:20000").is_shared());
+        assert!(shared.locals().is_shared());
+        assert_eq!(shared.locals().ports().collect::<Vec<_>>(), [20000, 20001]);
+        assert!(
+            !media("10.0.0.5:20000", "10.0.0.6:20000")
+                .locals()
+                .is_shared()
+        );
     }
 
     #[test]
     fn the_same_call_on_the_same_ports_is_changed_and_keeps_its_counters() {
         let mut calls = Calls::default();
         assert_eq!(calls.plan(b"a", &block(20000)), Plan::New);
-        calls.insert(1, b"a", block(20000));
+        calls.insert(1, b"a", block(20000).locals());
         let mut moved = block(20000);
         moved.answerer.remote = Some(at("192.0.2.9:9000"));
         assert_eq!(calls.plan(b"a", &moved), Plan::Change(1));
@@ -306,9 +337,9 @@ mod tests {
     #[test]
     fn a_new_block_of_the_same_call_stands_beside_the_old_one() {
         let mut calls = Calls::default();
-        calls.insert(1, b"a", block(20000));
+        calls.insert(1, b"a", block(20000).locals());
         assert_eq!(calls.plan(b"a", &block(20004)), Plan::New);
-        calls.insert(2, b"a", block(20004));
+        calls.insert(2, b"a", block(20004).locals());
         assert_eq!(calls.len(), 2);
         assert_eq!(calls.plan(b"a", &block(20000)), Plan::Change(1));
         assert_eq!(calls.plan(b"a", &block(20004)), Plan::Change(2));
@@ -317,11 +348,11 @@ mod tests {
     #[test]
     fn another_call_on_the_same_ports_is_a_collision_and_the_newer_wins() {
         let mut calls = Calls::default();
-        calls.insert(1, b"old", block(20000));
+        calls.insert(1, b"old", block(20000).locals());
         assert_eq!(calls.plan(b"new", &block(20000)), Plan::New);
         let (collisions, gone) = calls.replaced(b"new", &[1, 77]);
-        calls.insert(2, b"new", block(20000));
-        assert_eq!(gone, [block(20000)]);
+        calls.insert(2, b"new", block(20000).locals());
+        assert_eq!(gone, [block(20000).locals()]);
         assert_eq!(
             collisions,
             [
@@ -342,7 +373,7 @@ mod tests {
     #[test]
     fn replacing_ones_own_session_is_no_collision() {
         let mut calls = Calls::default();
-        calls.insert(1, b"a", block(20000));
+        calls.insert(1, b"a", block(20000).locals());
         let (collisions, gone) = calls.replaced(b"a", &[1]);
         assert!(collisions.is_empty());
         assert_eq!(gone.len(), 1);
@@ -352,12 +383,12 @@ mod tests {
     #[test]
     fn only_the_call_id_with_the_answerers_relay_address_finds_a_session() {
         let mut calls = Calls::default();
-        calls.insert(1, b"a", block(20000));
+        calls.insert(1, b"a", block(20000).locals());
         assert_eq!(calls.find(b"a", at("10.0.0.5:20000")), Some(1));
         assert_eq!(calls.find(b"a", at("10.0.0.5:20002")), None);
         assert_eq!(calls.find(b"a", at("10.0.0.6:20000")), None);
         assert_eq!(calls.find(b"b", at("10.0.0.5:20000")), None);
-        assert_eq!(calls.remove(1), Some(block(20000)));
+        assert_eq!(calls.remove(1), Some(block(20000).locals()));
         assert_eq!(calls.remove(1), None);
         assert_eq!(calls.find(b"a", at("10.0.0.5:20000")), None);
     }
@@ -377,7 +408,7 @@ mod tests {
         let (calls, strange) =
             Calls::adopt(&[session(5, block(20000).streams()), session(6, Vec::new())]);
         assert_eq!(calls.plan(b"a", &block(20000)), Plan::Change(5));
-        assert_eq!(calls.media().collect::<Vec<_>>(), [&block(20000)]);
+        assert_eq!(calls.locals().collect::<Vec<_>>(), [&block(20000).locals()]);
         assert_eq!(strange, [6]);
     }
 }

@@ -33,6 +33,7 @@ pub use self::values::{Admission, Listen, LogFormat, LogLevel, Mode, Network};
 use crate::addresses::Mapping;
 use crate::balance::Algorithm;
 use crate::intent::Timeouts;
+use crate::notify::Target;
 use crate::ports::Ports;
 use crate::tls::Files;
 use crate::tsl::{Learning, Limits, Roam};
@@ -236,6 +237,13 @@ pub struct Settings {
     /// How many calls there is room to remember at first; the table grows by itself.
     #[arg(long, value_name = "NUMBER", default_value_t = 128)]
     pub hash_table_size: u32,
+
+    /// Who is told when the media of a call has ceased by itself, as when both parties have gone
+    /// without a BYE. `jsonrpc:ADDRESS:PORT`: a Kamailio whose modules jsonrpcs (`dgram_socket`) and
+    /// dialog are loaded; it ends the dialog. `tcp:ADDRESS:PORT`, `unix:/PATH`: whoever listens there
+    /// gets the Call-ID and a line feed, as from rtpproxy.
+    #[arg(long, value_name = "TARGET", value_delimiter = ',')]
+    pub timeout_socket: Vec<Target>,
 
     /// Number that marks this daemon's sessions in the kernel. A restarted daemon takes over the
     /// sessions with its own number; two daemons on one host need different ones.
@@ -569,6 +577,8 @@ pub struct Config {
     pub session_rate: Option<NonZero<u32>>,
     /// Most requests per second and address.
     pub request_rate: Option<NonZero<u32>>,
+    /// Who is told when a call's media has ceased.
+    pub timeout_sockets: Vec<Target>,
     /// How long living calls are waited for when stopping.
     pub drain_timeout: Duration,
     /// Where the operator's commands arrive.
@@ -736,6 +746,7 @@ impl Config {
             },
             session_rate: NonZero::new(settings.session_rate),
             request_rate: NonZero::new(settings.request_rate),
+            timeout_sockets: settings.timeout_socket.clone(),
             drain_timeout: seconds(settings.drain_timeout),
             control_sock: settings.control_sock.clone(),
             control_group,

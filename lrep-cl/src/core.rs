@@ -110,6 +110,11 @@ pub enum Action {
         /// The command.
         command: Command,
     },
+    /// Tell the SIP side that this call's media has ceased, without anybody asking for it.
+    Silenced {
+        /// Its Call-ID.
+        call_id: Vec<u8>,
+    },
     /// A TSL was opened, or could not be.
     Opened {
         /// Its place in the configuration.
@@ -440,17 +445,24 @@ impl Core {
         actions: &mut Vec<Action>,
         work: impl FnOnce(&mut Layer, &mut Io<'_>) -> R,
     ) -> Option<R> {
-        let mut finished = Vec::new();
+        let (mut finished, mut silenced) = (Vec::new(), Vec::new());
         let mut io = Io {
             now,
             actions,
             token: &mut self.token,
             alarms: &mut self.alarms,
+            silenced: &mut silenced,
             finished: &mut finished,
         };
         let result = work(self.layers.get_mut(tsl)?, &mut io);
         for (job, result) in finished {
             self.finish(tsl, job, result, now, actions);
+        }
+        for call_id in silenced {
+            // What has gone to another TSL meanwhile, or has another media, is not over.
+            if !self.layers.iter().any(|layer| layer.knows(&call_id)) {
+                actions.push(Action::Silenced { call_id });
+            }
         }
         Some(result)
     }
@@ -484,7 +496,11 @@ impl Core {
             || able
                 .iter()
                 .any(|(index, _)| !self.layers[*index].is_enabled());
-        let is_known = || self.layers.iter().any(|layer| layer.knows(relay.call_id));
+        let is_known = || {
+            self.layers
+                .iter()
+                .any(|layer| layer.may_know(relay.call_id))
+        };
         if matters && !able.is_empty() && !is_known() {
             if self.draining {
                 return Err(Refusal::Draining);
@@ -899,7 +915,11 @@ impl Core {
         layer.ports.seen(media.answerer.local.port());
         let acceptable = layer.ports.acceptable();
         let (start, end) = (layer.config.start_port, layer.config.end_port);
-        if let Some(port) = media.ports().find(|port| !acceptable.contains(port)) {
+        if let Some(port) = media
+            .locals()
+            .ports()
+            .find(|port| !acceptable.contains(port))
+        {
             self.alarm("port-range", now, |withheld| {
                 call_span(call_id).in_scope(|| {
                     warn!(

@@ -260,7 +260,7 @@ pub fn wanted(
         });
     }
     match offerer.remote {
-        Some(party) if media.is_shared() && offerer.remote == answerer.remote => {
+        Some(party) if media.locals().is_shared() && offerer.remote == answerer.remote => {
             Err(Refusal::Undecidable(party))
         }
         _ => Ok(media),
@@ -432,7 +432,7 @@ mod tests {
     fn one_port_for_both_sides_is_shared_unless_the_parties_are_one() {
         let shared = media("S 192.0.2.1 10.0.0.5 10.0.0.5 192.0.2.2 4000 20000 20000 8000 60 a ")
             .expect("usable");
-        assert!(shared.is_shared());
+        assert!(shared.locals().is_shared());
         let same = "S 192.0.2.1 10.0.0.5 10.0.0.5 192.0.2.1 4000 20000 20000 4000 60 a ";
         assert_eq!(media(same), Err(Refusal::Undecidable(at("192.0.2.1:4000"))));
         // On ports of its own each direction is clear.

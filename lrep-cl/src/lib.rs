@@ -28,6 +28,7 @@ pub mod frontend;
 pub mod intent;
 pub mod json;
 pub mod logging;
+pub mod notify;
 pub mod operator;
 pub mod ports;
 pub mod protocol;

@@ -6,7 +6,7 @@
 //! our answer to `G`. A client that asks again (it was restarted, or found us silent) must not
 //! be sent back to ports of living calls: the answer moves with the ports seen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ pub struct Ports {
     parts: Vec<Part>,
     in_use: HashMap<u16, u32>,
     released: HashMap<u16, Instant>,
+    /// The same in the order of time, with some that were released again since.
+    resting: VecDeque<(Instant, u16)>,
 }
 
 /// A part of the range, with clients of its own.
@@ -79,6 +81,7 @@ impl Ports {
             parts,
             in_use: HashMap::new(),
             released: HashMap::new(),
+            resting: VecDeque::new(),
         }
     }
 
@@ -134,14 +137,21 @@ impl Ports {
 
     /// A session has given these ports back.
     pub fn release(&mut self, ports: impl IntoIterator<Item = u16>, now: Instant) {
-        self.released
-            .retain(|_, since| now.saturating_duration_since(*since) < QUARANTINE);
+        let rested = |since: Instant| now.saturating_duration_since(since) >= QUARANTINE;
+        while let Some((since, port)) = self.resting.front().copied().filter(|&(at, _)| rested(at))
+        {
+            self.resting.pop_front();
+            if self.released.get(&port) == Some(&since) {
+                self.released.remove(&port);
+            }
+        }
         for port in ports {
             if let Some(count) = self.in_use.get_mut(&port) {
                 *count -= 1;
                 if *count == 0 {
                     self.in_use.remove(&port);
                     self.released.insert(port, now);
+                    self.resting.push_back((now, port));
                 }
             }
         }

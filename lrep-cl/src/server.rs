@@ -26,6 +26,7 @@ use crate::core::{Action, Core};
 use crate::driver::{self, Asker, Driver, Order};
 use crate::frontend::unix::UnixSocket;
 use crate::frontend::{udp, unix};
+use crate::notify::Notifier;
 use crate::tsl::{self, Event};
 
 /// How long the outcome of what was already answered is waited for when stopping.
@@ -225,6 +226,7 @@ pub struct Service {
     state: Mutex<State>,
     /// By the place of the listener.
     udp: HashMap<usize, Arc<UdpSocket>>,
+    notifier: Notifier,
     /// The core wants to be woken sooner.
     sooner: Notify,
     /// No request is unanswered.
@@ -253,6 +255,7 @@ impl Service {
         opened: mpsc::UnboundedSender<(usize, tsl::Result<()>)>,
     ) -> Arc<Self> {
         let mut actions = Vec::new();
+        let notifier = Notifier::start(&config.timeout_sockets);
         let core = Core::new(config, now(), &mut actions);
         let service = Self {
             state: Mutex::new(State {
@@ -265,6 +268,7 @@ impl Service {
                 alarm: None,
             }),
             udp: udp.into_iter().collect(),
+            notifier,
             sooner: Notify::new(),
             quiet: Notify::new(),
         };
@@ -403,6 +407,7 @@ impl Service {
                     .get(tsl)
                     .map(|tsl| tsl.send(Order { command, asker }));
             }
+            Action::Silenced { call_id } => self.notifier.tell(&call_id),
             Action::Opened { tsl, result } => {
                 // Only whoever starts the server waits for it.
                 let _ = state.opened.send((tsl, result));

@@ -87,6 +87,8 @@ pub struct Io<'a> {
     pub token: &'a mut Token,
     /// Which messages were logged lately.
     pub alarms: &'a mut Alarms,
+    /// Calls that have lost a relay without anybody asking for it.
+    pub silenced: &'a mut Vec<Vec<u8>>,
     /// Jobs that are over, and what came of them.
     pub finished: &'a mut Vec<(Job, tsl::Result<()>)>,
 }
@@ -256,10 +258,14 @@ impl Layer {
             || self.waiting.iter().any(|job| job.label == label)
     }
 
-    /// Whether it holds, or may come to hold, anything of a call.
+    /// Whether it may hold anything of a call. One that was not read yet may.
+    pub fn may_know(&self, label: &[u8]) -> bool {
+        !self.known || self.knows(label)
+    }
+
+    /// Whether it is known to hold, or may come to hold, anything of a call.
     pub fn knows(&self, label: &[u8]) -> bool {
-        !self.known
-            || self.calls.contains(label)
+        self.calls.contains(label)
             || self.busy.contains(&Claim::Call(label.into()))
             || self.waiting.iter().any(|job| job.label == label)
     }
@@ -409,11 +415,11 @@ impl Layer {
                 "left alone: it has this daemon's owner tag, but no RTP stream"
             );
         }
-        for media in calls.media() {
-            self.ports.occupy(media.ports());
+        for locals in calls.locals() {
+            self.ports.occupy(locals.ports());
         }
-        for media in self.calls.media() {
-            self.ports.release(media.ports(), io.now);
+        for locals in self.calls.locals() {
+            self.ports.release(locals.ports(), io.now);
         }
         // The youngest session tells how far the client has come.
         sessions.sort_by_key(|session| session.age_ms);
@@ -435,7 +441,9 @@ impl Layer {
                 "adopted the sessions found"
             );
         }
-        self.calls = calls;
+        let before = std::mem::replace(&mut self.calls, calls);
+        let lost = before.labels().filter(|label| !self.calls.contains(label));
+        io.silenced.extend(lost.map(<[u8]>::to_vec));
         self.known = true;
         self.gone = false;
         self.state = State::Ready;
@@ -456,6 +464,9 @@ impl Layer {
             Some(Event::Ended(session, reason)) => {
                 if self.forget(session.id, io.now) {
                     call_span(&session.label).in_scope(|| log_end(&session, reason));
+                    if reason == EndReason::Expired {
+                        io.silenced.push(session.label);
+                    }
                 }
             }
             Some(Event::Alarm(alarm)) => {
@@ -678,8 +689,8 @@ impl Layer {
         };
         let _span = call_span(&job.label).entered();
         let (collisions, gone) = self.calls.replaced(&job.label, &created.replaced);
-        for media in &gone {
-            self.ports.release(media.ports(), io.now);
+        for locals in &gone {
+            self.ports.release(locals.ports(), io.now);
         }
         self.hold(created.id, &job.label, media, io.now);
         for collision in collisions {
@@ -802,17 +813,18 @@ impl Layer {
     /// have nothing to do with those it had.
     fn hold(&mut self, id: SessionId, label: &[u8], media: Media, now: Instant) {
         self.forget(id, now);
-        self.ports.occupy(media.ports());
-        self.calls.insert(id, label, media);
+        let locals = media.locals();
+        self.ports.occupy(locals.ports());
+        self.calls.insert(id, label, locals);
     }
 
     /// A session is gone; whether it was known.
     fn forget(&mut self, id: SessionId, now: Instant) -> bool {
-        let media = self.calls.remove(id);
-        if let Some(media) = &media {
-            self.ports.release(media.ports(), now);
+        let locals = self.calls.remove(id);
+        if let Some(locals) = &locals {
+            self.ports.release(locals.ports(), now);
         }
-        media.is_some()
+        locals.is_some()
     }
 }
 

@@ -332,6 +332,7 @@ pub fn config(listen: Vec<Listen>) -> Config {
         limits: Limits::default(),
         session_rate: None,
         request_rate: None,
+        timeout_sockets: Vec::new(),
         drain_timeout: Duration::ZERO,
         control_sock: "/nowhere/control.sock".into(),
         control_group: None,

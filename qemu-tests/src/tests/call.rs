@@ -3,7 +3,8 @@
 //! The call: Debian's Kamailio with its lrkproxy module, two SIPp parties, the daemon, the module,
 //! and media whose every packet is compared.
 
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub const TESTS: &[Test] = tests![
     a_new_offer_of_the_callee_is_obeyed,
     a_held_call_is_silent_and_comes_back,
     a_call_that_nobody_ends_ends_by_its_idle_timeout,
+    a_dialog_whose_media_has_ceased_is_ended_by_kamailio,
     fifty_calls_at_once_are_relayed,
     eight_workers_share_the_relay,
     a_daemon_restarted_in_mid_call_loses_no_packet,
@@ -481,6 +483,32 @@ fn a_call_that_nobody_ends_ends_by_its_idle_timeout(lab: &Lab) -> Result<()> {
     );
     // The BYE that comes after all does no harm.
     call.hang_up(&exchange)
+}
+
+fn a_dialog_whose_media_has_ceased_is_ended_by_kamailio(lab: &Lab) -> Result<()> {
+    const TARGETS: &str = "jsonrpc:127.0.0.1:8060,tcp:127.0.0.1:9000";
+    let setup = Setup {
+        daemon: &["--idle-timeout", "2", "--timeout-socket", TARGETS],
+        server: &["DIALOGS"],
+        ..Setup::default()
+    };
+    let exchange = Exchange::start(lab, setup)?;
+    let net = &exchange.net;
+    let listener = net
+        .relay
+        .enter(|| TcpListener::bind("127.0.0.1:9000").context("cannot listen"))?;
+    let call = Answered::place(lab, &exchange, "caller", "callee")?;
+    call.talk(&exchange)?;
+    for (capture, party) in [(&net.at_caller, "caller"), (&net.at_callee, "callee")] {
+        let bye = wait_for(capture, "a BYE", |one| one.line.starts_with("BYE"))?;
+        ensure!(bye.call_id == call.call_id, "the {party}'s BYE: {bye:?}");
+    }
+    let (connection, _) = listener.accept().context("nobody tells")?;
+    connection.set_read_timeout(Some(LIMIT))?;
+    let mut line = String::new();
+    BufReader::new(connection).read_line(&mut line)?;
+    ensure!(line == format!("{}\n", call.call_id), "told {line:?}");
+    Ok(())
 }
 
 /// Places many calls at once, lets both parties of each talk, and ends them all.

@@ -5,6 +5,7 @@
 mod balancing;
 mod model;
 mod operating;
+mod silenced;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -65,6 +66,7 @@ fn config(algorithm: Algorithm) -> Config {
         limits: Limits::default(),
         session_rate: None,
         request_rate: None,
+        timeout_sockets: Vec::new(),
         drain_timeout: Duration::ZERO,
         control_sock: "/run/lreproxy/control.sock".into(),
         control_group: None,

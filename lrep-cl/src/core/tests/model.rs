@@ -95,6 +95,8 @@ pub struct World {
     wanted: BTreeMap<Place, u8>,
     /// Calls and blocks of which something went wrong: nothing is known of these.
     uncertain: BTreeSet<Place>,
+    /// Calls whose media has ceased by itself.
+    pub silenced: Vec<Vec<u8>>,
 }
 
 impl World {
@@ -112,6 +114,7 @@ impl World {
             cookie: 0,
             wanted: BTreeMap::new(),
             uncertain: BTreeSet::new(),
+            silenced: Vec::new(),
         };
         world.take(actions);
         world.settle();
@@ -136,6 +139,7 @@ impl World {
                     self.is_alone(tsl, &command);
                     self.on_their_way.push((tsl, token, command));
                 }
+                Action::Silenced { call_id } => self.silenced.push(call_id),
                 Action::Opened { .. } => {}
             }
         }
@@ -341,8 +345,8 @@ impl World {
             assert!(strange.is_empty());
             assert_eq!(layer.calls, known, "{}", layer.config.name);
             let mut ports: Vec<u16> = known
-                .media()
-                .flat_map(|media| media.ports().collect::<Vec<_>>())
+                .locals()
+                .flat_map(|locals| locals.ports().collect::<Vec<_>>())
                 .collect();
             ports.sort_unstable();
             assert_eq!(layer.ports.in_use(), ports, "{}", layer.config.name);

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Telling the SIP side that a call's media has ceased.
+//!
+//! Each target has a task and a queue of its own: one that is away delays neither the others nor
+//! any answer.
+
+mod jsonrpc;
+mod stream;
+mod target;
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
+
+use crate::alarm::Alarms;
+use crate::logging::call_span;
+pub use target::Target;
+
+/// Calls that wait to be told of; further ones are left out.
+const QUEUE: usize = 4096;
+
+/// How often a target that says nothing is tried for a call.
+const TRIES: usize = 5;
+
+/// How long it is waited for each time.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Who is told.
+#[derive(Debug, Default)]
+pub struct Notifier {
+    queues: Vec<(Target, mpsc::Sender<Vec<u8>>)>,
+    alarms: Mutex<Alarms>,
+    _tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Notifier {
+    /// Tells these.
+    pub fn start(targets: &[Target]) -> Self {
+        let (mut queues, mut tasks) = (Vec::new(), Vec::new());
+        for target in targets {
+            let (sender, calls) = mpsc::channel(QUEUE);
+            queues.push((target.clone(), sender));
+            let target = target.clone();
+            tasks.push(AbortOnDropHandle::new(tokio::spawn(async move {
+                match target {
+                    Target::JsonRpc(address) => jsonrpc::tell(address, calls).await,
+                    Target::Tcp(_) | Target::Unix(_) => stream::tell(&target, calls).await,
+                }
+            })));
+        }
+        Self {
+            queues,
+            alarms: Mutex::default(),
+            _tasks: tasks,
+        }
+    }
+
+    /// The media of this call has ceased.
+    pub fn tell(&self, call_id: &[u8]) {
+        for (target, queue) in &self.queues {
+            if queue.try_send(call_id.to_vec()).is_err() {
+                if let Some(withheld) = self.alarms.lock().due("queue", Instant::now()) {
+                    call_span(call_id).in_scope(|| {
+                        warn!(
+                            withheld,
+                            "{target} is not told that the call's media has ceased: too many wait \
+                             for it; is it there?"
+                        );
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Says that a target could not be told of a call.
+fn untold(target: &dyn std::fmt::Display, call_id: &[u8], why: &dyn std::fmt::Display) {
+    call_span(call_id).in_scope(|| {
+        warn!("{target} was not told that the call's media has ceased: {why} (see timeout_socket)");
+    });
+}
