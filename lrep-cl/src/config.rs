@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use self::reload::{Change, Changes};
 use self::tsls::are_named;
 pub use self::tsls::{Health, MediaHost, MediaHosts, SetRule, TslConfig, TslSet, TslUrl, Who};
-pub use self::values::{Admission, Listen, LogFormat, LogLevel, Mode, Network};
+pub use self::values::{Admission, Allowed, Listen, LogFormat, LogLevel, Mode, Network};
 use crate::addresses::Mapping;
 use crate::balance::Algorithm;
 use crate::intent::Timeouts;
@@ -79,15 +79,16 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unix_group: Option<String>,
 
-    /// Addresses and networks of the SIP servers that may ask for relays over UDP. The protocol
-    /// has no authentication: whoever can send from one of these may end every call.
+    /// Addresses and networks of the SIP servers that may ask for relays over UDP, or, as
+    /// `LISTENER=NETWORK`, only at one listener. The protocol has no authentication: whoever can
+    /// send from one of these may end every call.
     #[arg(
         long,
         value_name = "NETWORK",
         value_delimiter = ',',
         default_value = "127.0.0.0/8,::1/128"
     )]
-    pub allow: Vec<Network>,
+    pub allow: Vec<Allowed>,
 
     /// IPv4 address of the relay towards the inner network; parties are told it when the SIP
     /// server's script asks for the internal side, or for none. Must be given.
@@ -548,7 +549,7 @@ pub struct Config {
     /// Group of unix sockets.
     pub unix_group: Option<Gid>,
     /// Who may ask over UDP.
-    pub allow: Vec<Network>,
+    pub allow: Vec<Allowed>,
     /// Whether relay ports are to be kept from other sockets.
     pub reserve_ports: bool,
     /// Who is told which part of the ports.
@@ -610,15 +611,31 @@ impl Config {
         if let Some(twice) = repeated(&settings.listen) {
             return bad("listen", &format!("{twice} is listed twice"));
         }
-        let listens_on_udp = settings
-            .listen
-            .iter()
-            .any(|listen| matches!(listen, Listen::Udp(_)));
-        if listens_on_udp && settings.allow.is_empty() {
+        let udp = |listen: &&Listen| matches!(listen, Listen::Udp(_));
+        let mut udp = settings.listen.iter().filter(udp);
+        let asked = |listen: &Listen| {
+            settings
+                .allow
+                .iter()
+                .any(|allowed| allowed.is_about(listen))
+        };
+        if let Some(unasked) = udp.find(|listen| !asked(listen)) {
             return bad(
                 "allow",
-                "no SIP server may ask over UDP: name at least one, or listen on unix sockets only",
+                &format!(
+                    "no SIP server may ask {unasked}: name at least one, or listen on unix sockets \
+                     only"
+                ),
             );
+        }
+        let mut named = settings
+            .allow
+            .iter()
+            .filter_map(|allowed| allowed.listener.as_ref());
+        let is_there =
+            |listen: &&Listen| matches!(listen, Listen::Udp(_)) && settings.listen.contains(listen);
+        if let Some(absent) = named.find(|listen| !is_there(listen)) {
+            return bad("allow", &format!("{absent} is no UDP socket of `listen`"));
         }
         let tsls = tsls::tsls_of(settings, source)?;
         for rule in &settings.sets {
@@ -764,13 +781,25 @@ impl Config {
 }
 
 impl Config {
+    /// Whether a client with this address may ask this listener.
+    pub fn allows(&self, listener: usize, address: IpAddr) -> bool {
+        let Some(listen) = self.listen.get(listener) else {
+            return false;
+        };
+        let mut allow = self.allow.iter();
+        allow.any(|allowed| allowed.is_about(listen) && allowed.network.contains(address))
+    }
+
     /// How many parts the ports have.
     pub fn parts(&self) -> u16 {
         let listens_on_unix = self
             .listen
             .iter()
             .any(|listen| matches!(listen, Listen::Unix(_)));
-        let named = |allowed: &Network| self.port_parts.iter().any(|part| part.covers(allowed));
+        let named = |allowed: &Allowed| {
+            let mut parts = self.port_parts.iter();
+            parts.any(|part| part.covers(&allowed.network))
+        };
         let has_rest = listens_on_unix || !self.allow.iter().all(named);
         let parts = u16::try_from(self.port_parts.len()).unwrap_or(u16::MAX);
         match parts {
@@ -944,6 +973,14 @@ mod tests {
                 "test.toml:2: listen: unix:/a is listed twice",
             ),
             ("allow = []", "test.toml:2: allow: no SIP server may ask"),
+            (
+                "allow = [\"udp:127.0.0.1:1=127.0.0.1\"]",
+                "allow: no SIP server may ask udp:127.0.0.1:22333",
+            ),
+            (
+                "allow = [\"::1\", \"udp:127.0.0.1:1=127.0.0.1\"]",
+                "allow: udp:127.0.0.1:1 is no UDP socket of `listen`",
+            ),
             (
                 "advertise = [\"192.0.2.1=10.0.0.5\", \"192.0.2.1=10.0.0.6\"]",
                 "test.toml:2: advertise: 192.0.2.1 stands for two",

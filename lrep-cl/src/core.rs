@@ -202,13 +202,9 @@ impl Core {
     }
 
     /// Whether this client may ask for anything, now. The protocol has no authentication.
-    pub fn admits(&mut self, peer: SocketAddr, now: Instant) -> bool {
+    pub fn admits(&mut self, listener: usize, peer: SocketAddr, now: Instant) -> bool {
         let address = peer.ip().to_canonical();
-        let admitted = self
-            .config
-            .allow
-            .iter()
-            .any(|network| network.contains(address));
+        let admitted = self.config.allows(listener, address);
         if let (true, Some(rate)) = (admitted, self.config.request_rate) {
             if !self.sources.take(address, rate, now) {
                 self.alarm("request-rate", now, |withheld| {

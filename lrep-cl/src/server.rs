@@ -280,7 +280,7 @@ impl Service {
     /// Takes a datagram; the answer goes out by itself.
     pub fn datagram(&self, listener: usize, peer: SocketAddr, request: &[u8]) {
         self.with(|core, now, actions| {
-            if core.admits(peer, now) {
+            if core.admits(listener, peer, now) {
                 let client = Client::Udp { listener, peer };
                 core.request(client, request, now, actions);
             }

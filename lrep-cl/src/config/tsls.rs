@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 
-use super::{ConfigError, Listen, Network, Settings, Source, repeated};
+use super::{Allowed, ConfigError, Listen, Network, Settings, Source, repeated};
 use crate::addresses::{Addresses, Mapping};
 use crate::tls::Files;
 use crate::tsl::remote::address::Address;
@@ -165,15 +165,19 @@ impl SetRule {
 }
 
 /// Whether these rules are about every client of a listener, when such addresses are let in.
-pub fn are_named(rules: &[SetRule], listen: &Listen, allow: &[Network]) -> bool {
-    let is_named = |allowed: &Network| {
+pub fn are_named(rules: &[SetRule], listen: &Listen, allow: &[Allowed]) -> bool {
+    let is_named = |allowed: &Allowed| {
         rules.iter().any(|rule| match &rule.who {
             Who::Listener(_) => false,
-            Who::Network(network) => network.covers(allowed),
+            Who::Network(network) => network.covers(&allowed.network),
         })
     };
     rules.iter().any(|rule| rule.is_about(listen, None))
-        || (matches!(listen, Listen::Udp(_)) && allow.iter().all(is_named))
+        || (matches!(listen, Listen::Udp(_))
+            && allow
+                .iter()
+                .filter(|allowed| allowed.is_about(listen))
+                .all(is_named))
 }
 
 impl FromStr for SetRule {

@@ -97,6 +97,47 @@ impl fmt::Display for Network {
     }
 }
 
+/// Who may ask a listener over UDP; its text form is that of a network, for every listener, or
+/// `LISTENER=NETWORK`.
+#[derive(Clone, Debug, DeserializeFromStr, PartialEq, Eq, SerializeDisplay)]
+pub struct Allowed {
+    /// The only listener that may be asked; every one when not given.
+    pub listener: Option<Listen>,
+    /// Who may ask.
+    pub network: Network,
+}
+
+impl Allowed {
+    /// Whether it is about this listener.
+    pub fn is_about(&self, listen: &Listen) -> bool {
+        self.listener.as_ref().is_none_or(|only| only == listen)
+    }
+}
+
+impl FromStr for Allowed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (listener, network) = match text.rsplit_once('=') {
+            Some((listener, network)) => (Some(listener.trim().parse()?), network.trim()),
+            None => (None, text),
+        };
+        Ok(Self {
+            listener,
+            network: network.parse()?,
+        })
+    }
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(listener) = &self.listener {
+            write!(f, "{listener}=")?;
+        }
+        self.network.fmt(f)
+    }
+}
+
 /// Permissions of a file; the text form is octal, as for chmod(1).
 #[derive(Clone, Copy, Debug, DeserializeFromStr, PartialEq, Eq, SerializeDisplay)]
 pub struct Mode(u32);

@@ -40,7 +40,7 @@ fn config(algorithm: Algorithm) -> Config {
         end_port: 30000,
     };
     Config {
-        listen: Vec::new(),
+        listen: vec!["udp:127.0.0.1:22333".parse().expect("a socket")],
         unix_mode: 0o600,
         unix_group: None,
         allow: Vec::new(),

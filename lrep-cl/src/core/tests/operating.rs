@@ -131,7 +131,7 @@ fn one_source_sends_no_more_requests_in_a_second_than_allowed() {
     let mut world = World::new(config);
     let mut admitted = |from: &str| {
         let peer = from.parse().expect("an address");
-        let asked = (0..500).filter(|_| world.core.admits(peer, world.now));
+        let asked = (0..500).filter(|_| world.core.admits(0, peer, world.now));
         asked.count()
     };
     assert_eq!(admitted("192.0.2.1:5060"), 100);
@@ -139,6 +139,25 @@ fn one_source_sends_no_more_requests_in_a_second_than_allowed() {
     assert_eq!(admitted("[::ffff:192.0.2.1]:5061"), 0, "the same host");
     assert_eq!(admitted("192.0.2.2:5060"), 100);
     assert_eq!(admitted("198.51.100.1:5060"), 0, "a stranger");
+}
+
+#[test]
+fn a_listener_may_have_clients_of_its_own() {
+    let mut config = config(Algorithm::Linear);
+    config.listen = ["udp:10.0.0.1:22333", "udp:10.0.0.1:22334"]
+        .map(|listen| listen.parse().expect("a socket"))
+        .to_vec();
+    config.allow = ["192.0.2.1", "udp:10.0.0.1:22334=192.0.2.2"]
+        .map(|allowed| allowed.parse().expect("a rule"))
+        .to_vec();
+    let mut world = World::new(config);
+    let mut admitted = |listener, from: &str| {
+        let peer = from.parse().expect("an address");
+        world.core.admits(listener, peer, world.now)
+    };
+    assert!(admitted(0, "192.0.2.1:5060") && admitted(1, "192.0.2.1:5060"));
+    assert!(!admitted(0, "192.0.2.2:5060") && admitted(1, "192.0.2.2:5060"));
+    assert!(!admitted(1, "192.0.2.3:5060") && !admitted(2, "192.0.2.1:5060"));
 }
 
 #[test]
