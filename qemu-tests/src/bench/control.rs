@@ -9,7 +9,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle, sleep};
@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::NAME;
 use super::network::{CALLEE, CALLER, EAST, Network, WEST};
 use super::rtpengine::{self, Rtpengine};
 use super::setup::Figure;
@@ -28,16 +27,18 @@ use crate::guest::process::Process;
 use crate::guest::sip::lrep_cl;
 use crate::guest::topology::Family;
 use crate::guest::wait::{LIMIT, until};
-use crate::protocol::{SHARE, WORK};
 
-/// Requests on their way at the same time.
-const WINDOW: usize = 64;
+/// Requests on their way at the same time: as many as a SIP server may have workers.
+const WINDOW: usize = 16;
 
 /// Calls that are made one after the other, to see how long each takes.
 const ONE_BY_ONE: usize = 1_000;
 
 /// Calls that are made first, so that what is made only once is there.
 const FIRST: usize = 100;
+
+/// Where the controller writes what it does: in memory, for it pays for every line.
+const LOG: &str = "/tmp/controller.log";
 
 /// How often it is asked meanwhile whether anybody is there.
 const PACE: Duration = Duration::from_millis(5);
@@ -131,7 +132,7 @@ impl Running {
                 (Daemon::LrepCl { _process: process }, id, at)
             }
             Controller::Rtpengine => {
-                let process = Rtpengine::start(namespace, true)?;
+                let process = Rtpengine::start(namespace, true, Path::new(LOG))?;
                 let id = process.id();
                 (
                     Daemon::Rtpengine { _process: process },
@@ -274,11 +275,8 @@ fn connect(namespace: &Namespace, at: SocketAddr) -> Result<UdpSocket> {
 }
 
 fn start_lrep_cl(namespace: &Namespace) -> Result<Process> {
-    let log = PathBuf::from(SHARE)
-        .join(WORK)
-        .join(NAME)
-        .join("lrep-cl.log");
-    let _ = fs::remove_file(&log);
+    // Of an earlier one.
+    let _ = fs::remove_file(LOG);
     let (west, east) = (WEST.of(Family::Ipv4), EAST.of(Family::Ipv4));
     let mut command = namespace.command(&lrep_cl());
     command
@@ -287,9 +285,9 @@ fn start_lrep_cl(namespace: &Namespace) -> Result<Process> {
         .arg(format!("--internal-ip={west}"))
         .arg(format!("--external-ip={east}"))
         .env_clear();
-    let mut process = Process::start("lrep-cl", &mut command, &log)?;
+    let mut process = Process::start("lrep-cl", &mut command, Path::new(LOG))?;
     until("lrep-cl being ready", LIMIT, || {
-        let text = fs::read_to_string(&log).unwrap_or_default();
+        let text = fs::read_to_string(LOG).unwrap_or_default();
         if let Some(status) = process.ended()? {
             return Err(anyhow!("lrep-cl ended with {status}: {text}"));
         }

@@ -3,11 +3,13 @@
 //! The ways through the relay that are compared.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use genl_proto::generated::{BULK_MAX, StreamKind, TIMEOUT_MAX_MS};
 use serde::{Deserialize, Serialize};
 
+use super::NAME;
 use super::flows::{Ends, Flow, port, ports};
 use super::network::{CALLEE, CALLER, EAST, Host, WEST};
 use super::rtpengine::Rtpengine;
@@ -16,6 +18,7 @@ use crate::guest::netns::Namespace;
 use crate::guest::relay::{Asked, Endpoint, Relay, Session, Stream};
 use crate::guest::topology::Family;
 use crate::guest::{module, shell};
+use crate::protocol::{SHARE, WORK};
 
 /// Most calls a relay in a process is measured with.
 const PROCESS_MOST: usize = 1_000;
@@ -213,7 +216,12 @@ impl Path {
             module::unload()?;
         }
         if self.is_rtpengine() {
-            let rtpengine = Rtpengine::start(namespace, self == Self::RtpengineKernel)?;
+            let log = PathBuf::from(SHARE)
+                .join(WORK)
+                .join(NAME)
+                .join("rtpengine.log");
+            let in_kernel = self == Self::RtpengineKernel;
+            let rtpengine = Rtpengine::start(namespace, in_kernel, &log)?;
             return Ok(SetUp {
                 flows: rtpengine.calls(flows)?,
                 process: Some(Process::Rtpengine(rtpengine)),

@@ -4,14 +4,13 @@
 //! and its kernel module. It is driven by its own protocol ("ng": bencode over UDP).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use super::NAME;
 use super::flows::{Ends, Flow, port};
 use super::network::{CALLEE, CALLER, EAST, Host, WEST};
 use crate::guest::netns::Namespace;
@@ -19,7 +18,6 @@ use crate::guest::process::Process;
 use crate::guest::shell;
 use crate::guest::topology::Family;
 use crate::guest::wait::{LIMIT, until};
-use crate::protocol::{SHARE, WORK};
 
 /// The disk its image is on.
 const DISK: &str = "/dev/vdb";
@@ -37,8 +35,8 @@ pub struct Rtpengine {
 }
 
 impl Rtpengine {
-    /// Starts the daemon in a namespace, with its kernel module or without.
-    pub fn start(namespace: &Namespace, in_kernel: bool) -> Result<Self> {
+    /// Starts the daemon in a namespace, with its kernel module or without; its log goes to a file.
+    pub fn start(namespace: &Namespace, in_kernel: bool, log: &Path) -> Result<Self> {
         mount_image()?;
         if in_kernel {
             load_module()?;
@@ -63,11 +61,7 @@ impl Rtpengine {
         } else {
             command.arg("--table=-1");
         }
-        let log = PathBuf::from(SHARE)
-            .join(WORK)
-            .join(NAME)
-            .join("rtpengine.log");
-        let mut process = Process::start("rtpengine", &mut command, &log)?;
+        let mut process = Process::start("rtpengine", &mut command, log)?;
         let control = namespace.enter(|| {
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
             socket.connect(CONTROL)?;
