@@ -8,7 +8,7 @@
 //! counted here.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -39,6 +39,12 @@ const FIRST: usize = 100;
 
 /// Where the controller writes what it does: in memory, for it pays for every line.
 const LOG: &str = "/tmp/controller.log";
+
+/// Calls in a flood, a hundred a second.
+const FLOODED: usize = 500;
+
+/// Bad requests in a millisecond, besides the time it takes to send them.
+const EACH_MILLISECOND: usize = 12;
 
 /// How often it is asked meanwhile whether anybody is there.
 const PACE: Duration = Duration::from_millis(5);
@@ -75,7 +81,10 @@ pub fn measure(controller: Controller, calls: usize) -> Result<Vec<Figure>> {
     let from = FIRST + ONE_BY_ONE;
     let memory = running.memory()?;
     let prober = Prober::start(controller, running.another(&network.relay)?);
+    let ticks = running.ticks()?;
     let (wall, processor) = running.cost(|| running.make(from..from + calls))?;
+    let (user, system) = running.ticks()?;
+    let (user, system) = (user - ticks.0, system - ticks.1);
     let mut probes = prober.stop()?;
     let grown = running.memory()?.saturating_sub(memory);
     let (end_wall, end_processor) = running.cost(|| running.end(from..from + calls))?;
@@ -87,6 +96,11 @@ pub fn measure(controller: Controller, calls: usize) -> Result<Vec<Figure>> {
             "a second",
         ),
         Figure::new("the daemon's processor for a call", each(processor), "us"),
+        Figure::new(
+            "of that in the kernel, by the clock's ticks",
+            100.0 * system as f64 / (user + system).max(1) as f64,
+            "%",
+        ),
         Figure::new(
             "calls ended",
             calls as f64 / end_wall.as_secs_f64(),
@@ -103,22 +117,92 @@ pub fn measure(controller: Controller, calls: usize) -> Result<Vec<Figure>> {
             "bytes",
         ),
     ];
-    for (what, times) in [
-        ("a call alone", &mut latencies),
-        ("a probe while calls are set up", &mut probes),
-    ] {
-        times.sort_unstable();
-        ensure!(!times.is_empty(), "nothing was measured of {what}");
-        for (name, part) in [("median", 0.5), ("99th percentile", 0.99), ("longest", 1.0)] {
-            let at = ((times.len() - 1) as f64 * part).round() as usize;
-            figures.push(Figure::new(
-                format!("{what}: {name}"),
-                times[at].as_secs_f64() * 1e6,
-                "us",
-            ));
-        }
-    }
+    figures.extend(spread("a call alone", &mut latencies)?);
+    figures.extend(spread("a probe while calls are set up", &mut probes)?);
     Ok(figures)
+}
+
+/// How long calls take while somebody floods the daemon, and while nobody does.
+pub fn measure_flood() -> Result<Vec<Figure>> {
+    let network = Network::new()?;
+    let running = Running::start(Controller::LrepCl, &network.relay)?;
+    let mut figures = Vec::new();
+    let mut quiet = running.paced(0..FLOODED)?;
+    figures.extend(spread("a call while nobody floods", &mut quiet)?);
+    let lines = log_lines()?;
+    let began = Instant::now();
+    let flood = Flood::start(&network.relay)?;
+    let mut flooded = running.paced(FLOODED..2 * FLOODED)?;
+    let sent = flood.stop()?;
+    let seconds = began.elapsed().as_secs_f64();
+    figures.extend(spread("a call in a flood", &mut flooded)?);
+    // Each call has its own line.
+    let more = (log_lines()? - lines).saturating_sub(FLOODED);
+    figures.extend([
+        Figure::new("flood", sent as f64 / seconds, "bad requests a second"),
+        Figure::new("log of the flood", more as f64 / seconds, "lines a second"),
+    ]);
+    Ok(figures)
+}
+
+fn log_lines() -> Result<usize> {
+    let text = fs::read_to_string(LOG).with_context(|| format!("cannot read {LOG}"))?;
+    Ok(text.lines().count())
+}
+
+/// Half of them from a stranger, half of them from a SIP server's host, and none of them whole.
+struct Flood {
+    ended: Arc<AtomicBool>,
+    thread: JoinHandle<Result<u64>>,
+}
+
+impl Flood {
+    fn start(namespace: &Namespace) -> Result<Self> {
+        let of = |address: IpAddr| {
+            namespace.enter(|| {
+                let socket = UdpSocket::bind((address, 0))?;
+                socket.connect((Ipv4Addr::LOCALHOST, 22_333))?;
+                Ok(socket)
+            })
+        };
+        let sources = [of(Ipv4Addr::LOCALHOST.into())?, of(WEST.of(Family::Ipv4))?];
+        let ended = Arc::new(AtomicBool::new(false));
+        let end = Arc::clone(&ended);
+        let thread = thread::spawn(move || {
+            let mut sent = 0;
+            while !end.load(Relaxed) {
+                for _ in 0..EACH_MILLISECOND {
+                    let source = &sources[sent as usize % sources.len()];
+                    let request = format!("7_{sent} S 192.0.2.1 \0 {sent} ");
+                    source.send(request.as_bytes()).context("cannot flood")?;
+                    sent += 1;
+                }
+                sleep(Duration::from_millis(1));
+            }
+            Ok(sent)
+        });
+        Ok(Self { ended, thread })
+    }
+
+    fn stop(self) -> Result<u64> {
+        self.ended.store(true, Relaxed);
+        let ended = self.thread.join();
+        ended.map_err(|_| anyhow!("the thread that floods has died"))?
+    }
+}
+
+/// Median, 99th percentile and longest of these times.
+fn spread(what: &str, times: &mut [Duration]) -> Result<Vec<Figure>> {
+    times.sort_unstable();
+    ensure!(!times.is_empty(), "nothing was measured of {what}");
+    let at = |part: f64| times[((times.len() - 1) as f64 * part).round() as usize];
+    let parts = [("median", 0.5), ("99th percentile", 0.99), ("longest", 1.0)];
+    Ok(parts
+        .map(|(name, part)| {
+            let us = at(part).as_secs_f64() * 1e6;
+            Figure::new(format!("{what}: {name}"), us, "us")
+        })
+        .into())
 }
 
 impl Running {
@@ -217,6 +301,16 @@ impl Running {
             .collect()
     }
 
+    /// A hundred a second, each of which must be answered.
+    fn paced(&self, calls: std::ops::Range<usize>) -> Result<Vec<Duration>> {
+        let mut times = Vec::new();
+        for call in calls {
+            sleep(Duration::from_millis(10));
+            times.extend(self.one_by_one(call..call + 1)?);
+        }
+        Ok(times)
+    }
+
     /// Takes an answer, which must be a good one.
     fn take(&self) -> Result<()> {
         let mut answer = [0; 4096];
@@ -253,6 +347,18 @@ impl Running {
             sum += ran.with_context(|| format!("{}: {text}", path.display()))?;
         }
         Ok(Duration::from_nanos(sum))
+    }
+
+    /// The clock's ticks that met it in user mode and in the kernel (proc_pid_stat(5)).
+    fn ticks(&self) -> Result<(u64, u64)> {
+        let path = format!("/proc/{}/stat", self.process);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let (_, fields) = text.rsplit_once(')').context("no name")?;
+        let mut fields = fields.split_whitespace().skip(11).map(str::parse);
+        let mut next = || fields.next()?.ok();
+        next()
+            .zip(next())
+            .with_context(|| format!("{path}: {text}"))
     }
 
     /// Bytes of memory it holds.

@@ -44,6 +44,7 @@ pub fn measure(part: Part) -> Result<Vec<Figure>> {
         Part::Keeping(count) => of_the_kernel(keeping, count),
         Part::Watching(count) => of_the_kernel(watching, count),
         Part::Controlling(controller, calls) => control::measure(controller, calls),
+        Part::Flooding => control::measure_flood(),
     }
 }
 

@@ -71,7 +71,7 @@ pub fn run() -> Result<ExitCode> {
 /// Measures what calls cost controllers.
 pub fn run_control() -> Result<ExitCode> {
     let image = Image::prepare(Kernel::Stock)?;
-    let mut parts = vec![Part::Controlling(Controller::LrepCl, CALLS)];
+    let mut parts = vec![Part::Controlling(Controller::LrepCl, CALLS), Part::Flooding];
     if image.rtpengine.is_some() {
         parts.push(Part::Controlling(Controller::Rtpengine, CALLS));
     } else {

@@ -25,6 +25,8 @@ pub enum Part {
     Watching(usize),
     /// What so many calls cost a controller.
     Controlling(Controller, usize),
+    /// Calls while somebody floods the daemon.
+    Flooding,
 }
 
 /// A figure.
