@@ -27,6 +27,7 @@ use tracing::{debug, error, info, warn};
 
 use self::command::{Command, Outcome, Token};
 use self::job::{Job, Wish};
+use self::journal::cure;
 use self::layer::{Io, Layer, is_full};
 use self::placements::Placements;
 use self::status::Status;
@@ -389,11 +390,6 @@ impl Core {
         self.draining = draining;
     }
 
-    /// Whether new calls are refused.
-    pub fn is_draining(&self) -> bool {
-        self.draining
-    }
-
     /// Whether new calls are refused and the last one has ended. What a TSL holds that was not read
     /// yet may be calls.
     pub fn is_drained(&self) -> bool {
@@ -672,6 +668,7 @@ impl Core {
             return;
         };
         if overload {
+            self.count("overload");
             self.alarm("overload", now, |withheld| {
                 error!(
                     withheld,
@@ -707,7 +704,11 @@ impl Core {
             Some(pending) => {
                 let verdict = match result {
                     Ok(()) => Verdict::Ok,
-                    Err(_) => pending.fallback,
+                    Err(error) => {
+                        let (reason, _) = cure(&error);
+                        self.count(reason);
+                        pending.fallback
+                    }
                 };
                 self.conclude(&pending, verdict, now, actions);
             }
@@ -754,6 +755,7 @@ impl Core {
         let Some(pending) = self.take_pending(Some(request)) else {
             return;
         };
+        self.count("slow");
         self.alarm("slow", now, |withheld| {
             error!(
                 withheld,
@@ -942,10 +944,15 @@ impl Core {
     }
 
     fn refused(&mut self, refusal: &Refusal, call_id: &[u8], now: Instant) {
-        *self.refused.entry(refusal.kind()).or_insert(0) += 1;
+        self.count(refusal.kind());
         self.alarm(refusal.kind(), now, |withheld| {
             call_span(call_id).in_scope(|| error!(withheld, "no relay installed: {refusal}"));
         });
+    }
+
+    /// A call got no relay for this reason.
+    fn count(&mut self, reason: &'static str) {
+        *self.refused.entry(reason).or_insert(0) += 1;
     }
 
     fn alarm(&mut self, kind: &'static str, now: Instant, log: impl FnOnce(Withheld)) {

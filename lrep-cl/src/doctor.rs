@@ -126,7 +126,7 @@ pub fn daemon(status: &Status) -> Vec<Finding> {
     for (reason, calls) in &status.refused {
         findings.push(Finding::advice(
             "calls",
-            format!("{calls} got no relay since the daemon was started: {reason}"),
+            format!("{calls} requests were refused since the daemon was started: {reason}"),
             "journalctl -u lrep-cl -p err",
         ));
     }

@@ -48,7 +48,7 @@ impl Notifier {
             tasks.push(AbortOnDropHandle::new(tokio::spawn(async move {
                 match target {
                     Target::JsonRpc(address) => jsonrpc::tell(address, calls).await,
-                    Target::Tcp(_) | Target::Unix(_) => stream::tell(&target, calls).await,
+                    Target::Line(place) => stream::tell(&place, calls).await,
                 }
             })));
         }

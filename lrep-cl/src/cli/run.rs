@@ -126,6 +126,17 @@ async fn serve(
     Ok(())
 }
 
+/// Has the service manager wait, for ever.
+async fn stay() {
+    loop {
+        let long_enough = (2 * STOPPING).as_micros();
+        notify(&[NotifyState::ExtendTimeoutUsec(
+            u32::try_from(long_enough).unwrap_or(u32::MAX),
+        )]);
+        sleep(STOPPING / 2).await;
+    }
+}
+
 /// The socket for the operator's commands. Calls do not need it, so they need not wait for it.
 fn open_control(config: &Config) -> Option<UnixSocket> {
     let path = &config.control_sock;
@@ -200,15 +211,12 @@ async fn obey(
     let patience = operator.drain_timeout();
     if !patience.is_zero() {
         operator.drain();
-        let whole = (patience + STOPPING).as_micros();
-        notify(&[
-            NotifyState::Status("waiting for the last call's end"),
-            NotifyState::ExtendTimeoutUsec(u32::try_from(whole).unwrap_or(u32::MAX)),
-        ]);
+        notify(&[NotifyState::Status("waiting for the last call's end")]);
         tokio::select! {
             () = operator.drained() => info!("drained: the last call has ended"),
             () = sleep(patience) => info!("calls are left, and go on in the kernel"),
             () = signals.caught() => {}
+            () = stay() => {}
         }
     }
     announce_stop(&stop);

@@ -185,7 +185,7 @@ pub fn call_id(session: &Value) -> String {
 }
 
 /// A party where packets to it go, or why they go nowhere.
-fn remote(party: &Value) -> String {
+pub fn remote(party: &Value) -> String {
     let Some(remote) = party["remote"].as_str() else {
         return "on hold".to_owned();
     };

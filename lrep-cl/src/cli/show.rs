@@ -8,13 +8,11 @@ use nix::errno::Errno;
 use super::block_on;
 use super::exit::Failure;
 use super::format;
-use super::sessions::LOCAL;
+use super::sessions::{LOCAL, remote};
 use crate::json;
 use crate::logging::CallId;
 use crate::tsl::kernel::Kernel;
-use crate::tsl::{
-    Counters, Endpoint, Learned, LearningMode, Quality, SessionId, SessionState, Tsl,
-};
+use crate::tsl::{Counters, Endpoint, Quality, SessionId, SessionState, Tsl};
 
 /// Show one session: every stream and direction, with what was forwarded and dropped
 #[derive(Args, Debug)]
@@ -48,33 +46,39 @@ impl Show {
     }
 }
 
-/// An endpoint, and the party it has learned.
-type Party<'a> = (&'a Endpoint, Option<Learned>);
-
 fn text(session: &SessionState) -> String {
-    let rows = session.streams.iter().flat_map(|state| {
-        let stream = &state.stream;
-        let a = (&stream.a, state.learned_a);
-        let b = (&stream.b, state.learned_b);
-        let row = |from: Party<'_>, to: Party<'_>, counters: &Counters, quality| {
-            vec![
-                stream.kind.name().to_owned(),
-                remote(from.0, from.1),
-                from.0.local.to_string(),
-                to.0.local.to_string(),
-                remote(to.0, to.1),
-                format::number(counters.packets),
-                format::bytes(counters.bytes),
-                lost(quality),
-                jitter(quality),
-                format::drops(counters),
+    let told = json::session(LOCAL, session);
+    let rows = session
+        .streams
+        .iter()
+        .enumerate()
+        .flat_map(|(index, state)| {
+            let stream = &state.stream;
+            let party = |side: &str| remote(&told["streams"][index][side]);
+            let a = (&stream.a, party("a"));
+            let b = (&stream.b, party("b"));
+            let row = |from: &(&Endpoint, String),
+                       to: &(&Endpoint, String),
+                       counters: &Counters,
+                       quality| {
+                vec![
+                    stream.kind.name().to_owned(),
+                    from.1.clone(),
+                    from.0.local.to_string(),
+                    to.0.local.to_string(),
+                    to.1.clone(),
+                    format::number(counters.packets),
+                    format::bytes(counters.bytes),
+                    lost(quality),
+                    jitter(quality),
+                    format::drops(counters),
+                ]
+            };
+            [
+                row(&a, &b, &state.from_a, state.quality_a),
+                row(&b, &a, &state.from_b, state.quality_b),
             ]
-        };
-        [
-            row(a, b, &state.from_a, state.quality_a),
-            row(b, a, &state.from_b, state.quality_b),
-        ]
-    });
+        });
     let header = [
         "KIND",
         "FROM",
@@ -97,17 +101,6 @@ fn text(session: &SessionState) -> String {
         format::duration(session.timeout_ms.into()),
         format::table(&header, &["PACKETS", "BYTES", "LOST", "JITTER"], rows),
     )
-}
-
-/// A party where packets to it go, or why they go nowhere.
-fn remote(endpoint: &Endpoint, learned: Option<Learned>) -> String {
-    match (endpoint.remote, endpoint.learning.mode, learned) {
-        (None, ..) => "on hold".to_owned(),
-        (Some(remote), LearningMode::Signalled, _) => remote.to_string(),
-        (Some(_), _, None) => "not heard yet".to_owned(),
-        (Some(_), _, Some(learned)) if learned.locked => format!("{} (learned)", learned.remote),
-        (Some(_), _, Some(learned)) => format!("{} (learning)", learned.remote),
-    }
 }
 
 /// Packets that never arrived; nothing where there was no RTP.

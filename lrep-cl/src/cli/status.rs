@@ -43,7 +43,7 @@ impl Status {
         for (reason, calls) in &status.refused {
             let calls = format::number(*calls);
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "without a relay: {calls} calls ({reason})");
+            let _ = writeln!(text, "refused: {calls} ({reason})");
         }
         Ok(text + "\n" + &table(&status.tsls))
     }

@@ -15,7 +15,7 @@ pub struct Status {
     pub sessions: u64,
     /// Requests that wait for a TSL.
     pub waiting: u64,
-    /// Calls that got no relay since it was started, by reason.
+    /// Requests that did not get what they asked for since it was started, by reason.
     pub refused: BTreeMap<String, u64>,
     /// The TSLs, in the order of the configuration.
     pub tsls: Vec<TslStatus>,

@@ -11,24 +11,25 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::target::Place;
 use super::{PATIENCE, TRIES, Target, untold};
 
 type Connection = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// Tells of calls as they come.
-pub async fn tell(target: &Target, mut calls: mpsc::Receiver<Vec<u8>>) {
+pub async fn tell(place: &Place, mut calls: mpsc::Receiver<Vec<u8>>) {
     let mut connection: Option<Connection> = None;
     while let Some(call_id) = calls.recv().await {
         let mut line = call_id.clone();
         line.push(b'\n');
-        if let Err(error) = try_to_tell(target, &mut connection, &line).await {
-            untold(target, &call_id, &error);
+        if let Err(error) = try_to_tell(place, &mut connection, &line).await {
+            untold(&Target::Line(place.clone()), &call_id, &error);
         }
     }
 }
 
 async fn try_to_tell(
-    target: &Target,
+    place: &Place,
     connection: &mut Option<Connection>,
     line: &[u8],
 ) -> io::Result<()> {
@@ -41,7 +42,7 @@ async fn try_to_tell(
         let told = async {
             let stream = match connection {
                 Some(stream) => stream,
-                None => connection.insert(connect(target).await?),
+                None => connection.insert(connect(place).await?),
             };
             stream.write_all(line).await
         };
@@ -56,11 +57,9 @@ async fn try_to_tell(
     result
 }
 
-async fn connect(target: &Target) -> io::Result<Connection> {
-    Ok(match target {
-        Target::Tcp(address) | Target::JsonRpc(address) => {
-            Box::new(TcpStream::connect(address).await?)
-        }
-        Target::Unix(path) => Box::new(UnixStream::connect(path).await?),
+async fn connect(place: &Place) -> io::Result<Connection> {
+    Ok(match place {
+        Place::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+        Place::Unix(path) => Box::new(UnixStream::connect(path).await?),
     })
 }

@@ -15,8 +15,15 @@ pub enum Target {
     /// Kamailio's module jsonrpcs, over UDP: it is to end the dialog.
     JsonRpc(SocketAddr),
     /// Whoever listens there gets the Call-ID and a line feed.
+    Line(Place),
+}
+
+/// Where a stream leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A TCP socket.
     Tcp(SocketAddr),
-    /// The same on a unix stream socket with this absolute path.
+    /// A unix stream socket with this absolute path.
     Unix(PathBuf),
 }
 
@@ -32,9 +39,10 @@ impl FromStr for Target {
         let target = if let Some(rest) = of("jsonrpc:") {
             address(rest).map(Self::JsonRpc)
         } else if let Some(rest) = of("tcp:") {
-            address(rest).map(Self::Tcp)
+            address(rest).map(Place::Tcp).map(Self::Line)
         } else if let Some(path) = of("unix:") {
-            path.starts_with('/').then(|| Self::Unix(path.into()))
+            path.starts_with('/')
+                .then(|| Self::Line(Place::Unix(path.into())))
         } else {
             None
         };
@@ -51,8 +59,8 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::JsonRpc(address) => write!(f, "jsonrpc:{address}"),
-            Self::Tcp(address) => write!(f, "tcp:{address}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Line(Place::Tcp(address)) => write!(f, "tcp:{address}"),
+            Self::Line(Place::Unix(path)) => write!(f, "unix:{}", path.display()),
         }
     }
 }
