@@ -320,6 +320,11 @@ impl Settings {
         })
     }
 
+    /// What they amount to, when nothing is known of where they came from.
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        Config::new(self, &Source::default())
+    }
+
     /// Every key, in the order of the documentation.
     pub fn keys() -> Result<Vec<Key>, toml::ser::Error> {
         let defaults = toml::Table::try_from(Self::default())?;

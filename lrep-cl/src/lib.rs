@@ -13,6 +13,10 @@
 
 #![forbid(unsafe_code)]
 
+// What tests share with fuzz targets names the crate as these do.
+#[cfg(test)]
+extern crate self as lrep_cl;
+
 pub mod addresses;
 pub mod alarm;
 pub mod balance;

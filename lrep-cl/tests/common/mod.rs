@@ -16,15 +16,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use lrep_cl::addresses::Addresses;
-use lrep_cl::balance::Algorithm;
-use lrep_cl::config::{Config, Health, Listen, LogFormat, LogLevel, TslConfig, TslUrl};
+use lrep_cl::config::{Config, Listen, Settings};
 use lrep_cl::driver::Driver;
-use lrep_cl::intent::Timeouts;
 use lrep_cl::server::{Server, Service};
 use lrep_cl::tsl::{
-    Config as LayerConfig, Created, EndReason, Error, Event, Learning, Limits, NewSession, Refusal,
-    Result, SessionId, SessionState, SetConfig, SetSession, Totals, Tsl,
+    Config as LayerConfig, Created, EndReason, Error, Event, NewSession, Refusal, Result,
+    SessionId, SessionState, SetConfig, SetSession, Totals, Tsl,
 };
 use nix::errno::Errno;
 use parking_lot::Mutex;
@@ -291,53 +288,19 @@ impl Tsl for Memory {
 
 /// A configuration with the addresses of the recordings.
 pub fn config(listen: Vec<Listen>) -> Config {
-    Config {
-        listen,
-        unix_mode: 0o600,
-        unix_group: None,
+    let settings = Settings {
+        unix_mode: "0600".parse().expect("a mode"),
         allow: vec!["127.0.0.0/8".parse().expect("a network")],
-        port_parts: Vec::new(),
-        reserve_ports: false,
-        tsls: vec![TslConfig {
-            name: "local".to_owned(),
-            url: TslUrl::Local,
-            set: 0,
-            weight: 1,
-            addresses: Addresses {
-                internal: Ipv4Addr::new(127, 0, 0, 21),
-                external: Ipv4Addr::new(127, 0, 0, 22),
-                mappings: vec!["198.51.100.9=127.0.0.23".parse().expect("a mapping")],
-            },
-            start_port: 20000,
-            end_port: 30000,
-        }],
-        tls: None,
-        sets: Vec::new(),
-        algorithm: Algorithm::Linear,
-        health: Health {
-            timeout: Duration::from_secs(1),
-            bound: Duration::from_secs(5),
-            disable: Duration::from_secs(60),
-        },
-        call_life: Duration::from_secs(3600),
-        calls_expected: 0,
-        timeouts: Timeouts {
-            fixed: None,
-            min: Duration::from_secs(1),
-            max: Duration::from_secs(3600),
-        },
+        internal_ip: Some(Ipv4Addr::new(127, 0, 0, 21)),
+        external_ip: Some(Ipv4Addr::new(127, 0, 0, 22)),
+        advertise: vec!["198.51.100.9=127.0.0.23".parse().expect("a mapping")],
+        request_rate: 0,
         owner: 7,
-        log_level: LogLevel::Info,
-        learning: Learning::default(),
-        limits: Limits::default(),
-        session_rate: None,
-        request_rate: None,
-        timeout_sockets: Vec::new(),
-        drain_timeout: Duration::ZERO,
-        control_sock: "/nowhere/control.sock".into(),
-        control_group: None,
-        log_format: LogFormat::Text,
-    }
+        ..Settings::default()
+    };
+    let mut config = settings.config().expect("a configuration");
+    config.listen = listen;
+    config
 }
 
 /// A daemon with one UDP and one unix listener, in a thread of its own.
