@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
 
 //! What the headers of a packet say, as far as the relay decides by it: the same for both
 //! versions of IP.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
 
 //! How well the packets of one direction arrive: loss, duplicates, reordering, jitter (RFC 3550
 //! A.1, A.3, A.8), while several CPUs handle them at once and nobody waits.

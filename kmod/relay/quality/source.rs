@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
 
 //! Whose packets are measured: the SSRC of the moment and the number of its run.
 

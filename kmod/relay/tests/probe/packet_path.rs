@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
 
 //! The relay included as `lreproxy.ko` does, with everything that runs for a packet called once,
 //! so that the compiler makes code of it. Compiled by the tests, run by nobody.

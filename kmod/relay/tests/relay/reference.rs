@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
 
 //! The checksums and headers as the RFCs define them, computed anew over every byte. Written for
 //! clarity, and on purpose in another way than what is tested.

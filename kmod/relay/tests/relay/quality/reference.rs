@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
 
 //! RFC 3550 as it is written: the algorithms of appendix A in their own words, jitter as section
 //! 6.4.1 defines it, in real numbers. It keeps everything that ever arrived.
