@@ -25,6 +25,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use nix::unistd::{Gid, Group};
 use serde::{Deserialize, Serialize};
+use serde_with::formats::PreferMany;
+use serde_with::{As, OneOrMany, Same};
 
 pub use self::reload::{Change, Changes};
 use self::tsls::are_named;
@@ -180,14 +182,17 @@ pub struct Settings {
 
     /// TSLs, the relays that carry the media, as `[SET ==] URL[=WEIGHT] URL[=WEIGHT]...`. Calls are
     /// distributed among the TSLs of a set; the set is 0 when not given, the weight 1. `local` is
-    /// the kernel module of this host, `grpc:HOST:PORT` or `grpc:unix:/PATH` what `lrep-cl tsl`
-    /// serves there. A TSL of another host needs its own addresses: see the end.
+    /// the kernel module of this host, `userspace` a slow relay inside the daemon, which needs neither
+    /// module nor root, `grpc:HOST:PORT` or `grpc:unix:/PATH` what `lrep-cl tsl` serves there. A TSL
+    /// of another host needs its own addresses: see the end. `tsl = "userspace"` is short for it.
     #[arg(
         long,
+        visible_alias = "tsl",
         value_name = "TSLS",
         value_delimiter = ',',
         default_value = "local"
     )]
+    #[serde(alias = "tsl", with = "As::<OneOrMany<Same, PreferMany>>")]
     pub lreproxy_sock: Vec<TslSet>,
 
     /// Certificate that this controller shows to the TSLs of other hosts, a PEM file: `lrep-cl tls

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, warn};
 
-use crate::config::{Config, Listen, TslUrl};
+use crate::config::{Config, Listen};
 use crate::core::command::{Command, Outcome, Token};
 use crate::core::status::Status;
 pub use crate::core::{ANSWER_BOUND, Client};
@@ -83,7 +83,7 @@ impl Server {
     /// Opens the listeners, configures the TSLs, and adopts the sessions living there. There is one
     /// driver for each TSL of the configuration, in its order.
     pub async fn start(config: Config, drivers: Vec<Driver>) -> Result<Self, StartError> {
-        for tsl in config.tsls.iter().filter(|tsl| tsl.url == TslUrl::Local) {
+        for tsl in config.tsls.iter().filter(|tsl| tsl.url.is_here()) {
             for address in tsl.addresses.locals() {
                 check_local(address)?;
             }
@@ -123,7 +123,7 @@ impl Server {
                 break;
             };
             unopened -= 1;
-            let tsl = tsls.get(index).filter(|tsl| tsl.url == TslUrl::Local);
+            let tsl = tsls.get(index).filter(|tsl| tsl.url.is_here());
             if let (Some(tsl), Err(error)) = (tsl, result) {
                 return Err(if error.is(nix::errno::Errno::EBUSY) {
                     StartError::AddressInUse(tsl.addresses.to_string())

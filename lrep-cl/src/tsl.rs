@@ -8,6 +8,7 @@
 pub mod kernel;
 pub mod remote;
 pub mod serve;
+pub mod userspace;
 
 use std::future::Future;
 
@@ -73,7 +74,7 @@ pub enum Error {
     )]
     Permission,
     /// The layer refused the command.
-    #[error("the kernel refused it: {0}")]
+    #[error("the relay refused it: {0}")]
     Refused(#[from] Refusal),
     /// No answer came in time; whether the command was carried out is unknown.
     #[error("the kernel did not answer in time")]

@@ -89,7 +89,7 @@ impl Doctor {
         }
         findings.extend(self.daemon());
         let tsls = config.iter().flat_map(|config| &config.tsls);
-        for tsl in tsls.filter(|tsl| tsl.url == TslUrl::Local) {
+        for tsl in tsls.filter(|tsl| tsl.url.is_here()) {
             for address in tsl.addresses.locals() {
                 findings.push(match check_local(address) {
                     Ok(()) => Finding::good("address", format!("{address} is of this host")),

@@ -30,6 +30,7 @@ use crate::server::Server;
 use crate::tls::Identity;
 use crate::tsl::kernel::Kernel;
 use crate::tsl::remote::{self, Remote};
+use crate::tsl::userspace::{self, Userspace};
 
 /// Permissions of the control socket, without and with a group.
 const PRIVATE: u32 = 0o600;
@@ -87,6 +88,10 @@ async fn serve(
     for tsl in &config.tsls {
         drivers.push(match &tsl.url {
             TslUrl::Local => Driver::new(Arc::new(Kernel::connect().await?)),
+            TslUrl::Userspace => {
+                warn!("{}", userspace::ADVICE);
+                Driver::new(Arc::new(Userspace::start()?))
+            }
             TslUrl::Remote(address) => Driver::new(Arc::new(Remote::new(remote::Options {
                 address: address.clone(),
                 identity: identity.clone(),
@@ -104,6 +109,7 @@ async fn serve(
     if let Some(socket) = control {
         tokio::spawn(control::serve(socket, Arc::clone(&operator)));
     }
+    let is_relay = tsls.iter().any(|tsl| tsl.url == TslUrl::Userspace);
     for tsl in tsls {
         info!(
             tsl = tsl.name,
@@ -122,7 +128,11 @@ async fn serve(
     let stop = CancellationToken::new();
     tokio::spawn(obey(signals, hangup, operator, stop.clone()));
     server.run(stop).await;
-    info!("stopped; living calls go on in the kernel");
+    if is_relay {
+        info!("stopped; the calls of the userspace relay end with it");
+    } else {
+        info!("stopped; living calls go on in the kernel");
+    }
     Ok(())
 }
 
@@ -163,7 +173,7 @@ fn open_control(config: &Config) -> Option<UnixSocket> {
 
 /// Keeps relay ports of this host from other sockets, or says how to.
 fn keep_ports(config: &Config) {
-    for tsl in config.tsls.iter().filter(|tsl| tsl.url == TslUrl::Local) {
+    for tsl in config.tsls.iter().filter(|tsl| tsl.url.is_here()) {
         let ports = tsl.start_port..=tsl.end_port.saturating_add(OVERSHOOT + 1);
         let ephemeral = match Ephemeral::read() {
             Ok(ephemeral) if ephemeral.meets(&ports) => ephemeral,

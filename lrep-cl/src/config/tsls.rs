@@ -52,8 +52,17 @@ pub struct Health {
 pub enum TslUrl {
     /// The kernel module of this host.
     Local,
+    /// The relay inside this process.
+    Userspace,
     /// What `lrep-cl tsl` serves there.
     Remote(Address),
+}
+
+impl TslUrl {
+    /// Whether it is on this host, so that its addresses are.
+    pub fn is_here(&self) -> bool {
+        matches!(self, Self::Local | Self::Userspace)
+    }
 }
 
 impl FromStr for TslUrl {
@@ -66,8 +75,10 @@ impl FromStr for TslUrl {
                 Err(error) => Err(format!("`{text}`: {error}")),
             },
             None if text == "local" => Ok(Self::Local),
+            None if text == "userspace" => Ok(Self::Userspace),
             None => Err(format!(
-                "`{text}` is no TSL: allowed are local, grpc:HOST:PORT and grpc:unix:/PATH"
+                "`{text}` is no TSL: allowed are local, userspace, grpc:HOST:PORT and \
+                 grpc:unix:/PATH"
             )),
         }
     }
@@ -77,6 +88,7 @@ impl fmt::Display for TslUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local => f.write_str("local"),
+            Self::Userspace => f.write_str("userspace"),
             Self::Remote(address) => write!(f, "grpc:{address}"),
         }
     }
@@ -372,6 +384,7 @@ mod tests {
         for text in [
             "local",
             "3 == local=2",
+            "userspace",
             "1 == grpc:media1.example.org:22334 grpc:[2001:db8::1]:22334=2 grpc:unix:/run/tsl",
         ] {
             let set: TslSet = text.parse().expect(text);
