@@ -24,7 +24,7 @@ use crate::guest::sip::{
     CALLEE_MEDIA, CALLER_MEDIA, Flags, Phone, Setup, Side, messages, start_daemon, start_server,
     wait_for,
 };
-use crate::guest::topology::{CALLEE, CALLER, EAST, Topology, WEST};
+use crate::guest::topology::{CALLEE, CALLER, EAST, Topology, WEST, udp};
 use crate::guest::wait::{LIMIT, until};
 
 pub const TESTS: &[Test] = tests![
@@ -35,6 +35,7 @@ pub const TESTS: &[Test] = tests![
     a_call_with_ei_is_relayed,
     a_call_on_one_shared_port_is_relayed,
     a_call_over_a_unix_socket_is_relayed,
+    a_call_is_relayed_inside_the_daemon,
     a_call_with_a_late_offer_is_relayed,
     a_cancelled_call_leaves_nothing,
     a_call_to_a_busy_party_leaves_nothing,
@@ -145,8 +146,22 @@ impl Answered {
         })
     }
 
-    /// Sends media all four ways and checks that it arrives, from the relay only.
+    /// Sends media all four ways and checks that it arrives, from the relay only, and is counted.
     fn talk(&self, exchange: &Exchange) -> Result<()> {
+        self.send_all_ways(exchange)?;
+        let session = exchange
+            .session(&self.call_id)?
+            .context("the call has no session")?;
+        let packets: u64 = session
+            .streams
+            .iter()
+            .map(|(_, from_a, from_b)| from_a.packets + from_b.packets)
+            .sum();
+        ensure!(packets == 2 * u64::from(COUNT) + 10, "{session:?}");
+        Ok(())
+    }
+
+    fn send_all_ways(&self, exchange: &Exchange) -> Result<()> {
         let net = &exchange.net;
         let to_callee = self.caller.send_rtp(self.west, 0..COUNT)?;
         let to_caller = self.callee.send_rtp(self.east, 0..COUNT)?;
@@ -166,15 +181,6 @@ impl Answered {
             rtcp_of(CALLER_RTP),
             &reports_to_caller,
         )?;
-        let session = exchange
-            .session(&self.call_id)?
-            .context("the call has no session")?;
-        let packets: u64 = session
-            .streams
-            .iter()
-            .map(|(_, from_a, from_b)| from_a.packets + from_b.packets)
-            .sum();
-        ensure!(packets == 2 * u64::from(COUNT) + 10, "{session:?}");
         Ok(())
     }
 
@@ -221,6 +227,32 @@ impl Answered {
         self.callee_phone.finish()?;
         exchange.wait_until_idle()
     }
+}
+
+/// The daemon relays by itself, and the module has no part in it.
+fn a_call_is_relayed_inside_the_daemon(lab: &Lab) -> Result<()> {
+    let setup = Setup {
+        daemon: &["--tsl", "userspace"],
+        ..Setup::default()
+    };
+    let exchange = Exchange::start(lab, setup)?;
+    let mut call = Answered::place(lab, &exchange, "caller", "callee")?;
+    call.send_all_ways(&exchange)?;
+    call.check_privacy(&exchange)?;
+    ensure!(
+        exchange.relay.sessions()?.is_empty(),
+        "the module has a session"
+    );
+    let log = std::fs::read_to_string(lab.file("lrep-cl.log")).context("no log")?;
+    ensure!(log.contains("modprobe lreproxy"), "no word of the fast way");
+    call.caller_phone.press(&call.call_id)?;
+    call.caller_phone.finish()?;
+    call.callee_phone.finish()?;
+    until("the relay's ports being free", LIMIT, || {
+        let ports = [call.west, call.east, rtcp_of(call.west), rtcp_of(call.east)];
+        let free = ports.map(|port| udp(&exchange.net.relay, port).is_ok());
+        Ok(free.into_iter().all(|is_free| is_free).then_some(()))
+    })
 }
 
 fn an_ordinary_call(

@@ -4,6 +4,7 @@
 
 mod alarms;
 mod call;
+mod conformance;
 mod control;
 mod crowd;
 mod daemon;
@@ -119,6 +120,7 @@ pub const TESTS: &[&[Test]] = &[
     limits::TESTS,
     expiry::TESTS,
     control::TESTS,
+    conformance::TESTS,
     crowd::TESTS,
     ynl::TESTS,
     daemon::TESTS,
