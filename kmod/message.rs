@@ -90,13 +90,12 @@ pub(crate) fn required<'a>(
     nest: Option<Attribute<'a>>,
     id: u16,
 ) -> Result<Attribute<'a>> {
-    match (
-        attributes.get(id),
-        set.iter().find(|attribute| attribute.id == id),
-    ) {
-        (Some(attribute), _) => Ok(attribute),
-        (None, Some(missing)) => Err(request.missing(missing, nest)),
-        (None, None) => Err(EINVAL),
+    if let Some(attribute) = attributes.get(id) {
+        return Ok(attribute);
+    }
+    match set.iter().find(|attribute| attribute.id == id) {
+        Some(missing) => Err(request.missing(missing, nest)),
+        None => Err(EINVAL),
     }
 }
 

@@ -105,7 +105,7 @@ impl Stream {
                 true => RcuArc::<Gate>::SIZE,
                 false => 0,
             };
-            let terms = match self.policy(side).mode {
+            let terms = match Policy::mode_at(self.endpoint(side)) {
                 Mode::Signalled => 0,
                 Mode::Nat | Mode::Open => RcuArc::<Terms>::SIZE,
             };
@@ -139,10 +139,15 @@ impl Stream {
         Policy::new(self.carries(), self.endpoint(side))
     }
 
+    /// Whether the party of an endpoint is learned.
+    fn learns_at(&self, side: Side) -> bool {
+        Policy::mode_at(self.endpoint(side)) != Mode::Signalled
+    }
+
     fn learns(&self) -> bool {
         [Side::A, Side::B]
             .into_iter()
-            .any(|side| self.policy(side).mode != Mode::Signalled)
+            .any(|side| self.learns_at(side))
     }
 }
 
@@ -221,7 +226,7 @@ impl Known {
 
     /// The party an endpoint has learned, if it learns and has.
     pub(crate) fn learned(&self, side: Side) -> Option<SocketAddr> {
-        let learns = self.stream.policy(side).mode != Mode::Signalled;
+        let learns = self.stream.learns_at(side);
         self.party(side).remote.filter(|_| learns)
     }
 
@@ -288,11 +293,10 @@ impl Known {
         route: Option<Route>,
         learner: Option<&RcuArc<Learner>>,
     ) -> Result<RcuArc<Flow>, AllocError> {
-        let policy = self.stream.policy(side);
         let terms = match learner {
-            Some(learner) if policy.mode != Mode::Signalled => Some(RcuArc::new(
+            Some(learner) if self.stream.learns_at(side) => Some(RcuArc::new(
                 Terms {
-                    policy,
+                    policy: self.stream.policy(side),
                     side,
                     learner: learner.clone(),
                 },

@@ -183,8 +183,9 @@ pub struct Settings {
     /// TSLs, the relays that carry the media, as `[SET ==] URL[=WEIGHT] URL[=WEIGHT]...`. Calls are
     /// distributed among the TSLs of a set; the set is 0 when not given, the weight 1. `local` is
     /// the kernel module of this host, `userspace` a slow relay inside the daemon, which needs neither
-    /// module nor root, `grpc:HOST:PORT` or `grpc:unix:/PATH` what `lrep-cl tsl` serves there. A TSL
-    /// of another host needs its own addresses: see the end. `tsl = "userspace"` is short for it.
+    /// module nor root, `grpc:HOST:PORT` or `grpc:unix:/PATH` what `lrep-cl tsl` serves there,
+    /// `udp:HOST:PORT` an engine that speaks the lreproxy protocol, such as py-lreproxy. A TSL of
+    /// another host needs its own addresses: see the end. `tsl = "userspace"` is short for it.
     #[arg(
         long,
         visible_alias = "tsl",
@@ -656,6 +657,16 @@ impl Config {
                 );
             }
         }
+        if let Some((listen, tsl)) = tsls::is_hidden(&settings.listen, &tsls) {
+            return bad(
+                "listen",
+                &format!(
+                    "no request would come to {listen}: its port is among the relay's, {} to {}, \
+                     on an address of the relay; use a port outside of start_port to end_port",
+                    tsl.start_port, tsl.end_port
+                ),
+            );
+        }
         let tls = tsls::tls_of(settings, source)?;
         if !tsls.iter().any(|tsl| tsl.set == 0) {
             let mut listeners = settings.listen.iter();
@@ -748,6 +759,7 @@ impl Config {
             algorithm,
             health: Health {
                 timeout: seconds(settings.lreproxy_tout),
+                tries: settings.lreproxy_retr,
                 bound: seconds(settings.lreproxy_tout) * settings.lreproxy_retr,
                 disable: seconds(settings.lreproxy_disable_tout),
             },
@@ -994,6 +1006,10 @@ mod tests {
             (
                 "advertise = [\"192.0.2.1=10.0.0.5\", \"192.0.2.1=10.0.0.6\"]",
                 "test.toml:2: advertise: 192.0.2.1 stands for two",
+            ),
+            (
+                "listen = [\"udp:10.0.0.5:22333\"]",
+                "test.toml:2: listen: no request would come to udp:10.0.0.5:22333",
             ),
             ("external_ip = \"0.0.0.0\"", "test.toml:2: external_ip:"),
             ("unix_group = \"no-such-group\"", "test.toml:2: unix_group:"),

@@ -32,6 +32,7 @@ use self::layer::{Io, Layer, is_full};
 use self::placements::Placements;
 use self::status::Status;
 use crate::alarm::{Alarms, Withheld};
+use crate::answers::Answered;
 use crate::balance::{Algorithm, Balancer, Candidate};
 use crate::call::Media;
 use crate::config::Config;
@@ -252,7 +253,7 @@ impl Core {
             Request::Ping | Request::Set(Err(_)) | Request::Delete(Err(_))
         );
         if !is_idle && matches!(client, Client::Udp { .. }) {
-            match self.cache.begin(&(client, request.to_vec()), now) {
+            match self.cache.begin((client, request.to_vec()), now) {
                 Known::New => {}
                 Known::InFlight => return false,
                 Known::Answered(bytes) => {
@@ -382,6 +383,39 @@ impl Core {
                 .map(|(reason, count)| ((*reason).to_owned(), *count))
                 .collect(),
             tsls: self.layers.iter().map(|layer| layer.status(now)).collect(),
+        }
+    }
+
+    /// The answers that clients may ask for once more, oldest first.
+    pub fn answers(&self, now: Instant) -> Vec<Answered> {
+        let known = self.cache.answers().filter_map(|(key, answer, since)| {
+            let &(Client::Udp { listener, peer }, ref request) = key else {
+                return None;
+            };
+            Some(Answered {
+                listener: self.config.listen.get(listener)?.clone(),
+                peer,
+                request: request.clone(),
+                answer: answer.to_vec(),
+                age: now.saturating_duration_since(since),
+            })
+        });
+        known.collect()
+    }
+
+    /// Takes the answers of an earlier run, oldest first.
+    pub fn remember(&mut self, answers: Vec<Answered>, now: Instant) {
+        for answered in answers {
+            let listeners = self.config.listen.iter();
+            let listener = listeners
+                .enumerate()
+                .find(|(_, listen)| **listen == answered.listener);
+            let Some(((listener, _), since)) = listener.zip(now.checked_sub(answered.age)) else {
+                continue;
+            };
+            let peer = answered.peer;
+            let key = (Client::Udp { listener, peer }, answered.request);
+            self.cache.finish(key, answered.answer, since);
         }
     }
 

@@ -252,6 +252,41 @@ pub fn queues(device: &Device, cpus: usize) -> Finding {
     Finding::good(about, format!("{queues} receive queues for {cpus} CPUs"))
 }
 
+/// Offloads that put packets together when they arrive, by the names of `ethtool -k` and of `ethtool -K`.
+const MERGING: [(&str, &str); 3] = [
+    ("large-receive-offload", "lro"),
+    ("rx-gro-list", "rx-gro-list"),
+    ("rx-udp-gro-forwarding", "rx-udp-gro-forwarding"),
+];
+
+/// Whether a device leaves packets as they came; `features` is what `ethtool -k` says of it.
+pub fn offloads(name: &str, features: &str) -> Finding {
+    // `feature: on`, or `feature: on [fixed]` for what cannot be changed.
+    let is_on = |feature: &str| {
+        let mut lines = features
+            .lines()
+            .filter_map(|line| line.trim().split_once(": "));
+        lines.any(|line| line == (feature, "on"))
+    };
+    let merging: Vec<_> = MERGING
+        .into_iter()
+        .filter(|(feature, _)| is_on(feature))
+        .collect();
+    let about = format!("device {name}");
+    if merging.is_empty() {
+        return Finding::good(about, "packets are left as they came");
+    }
+    let (features, switches): (Vec<_>, Vec<_>) = merging.into_iter().unzip();
+    Finding::advice(
+        about,
+        format!(
+            "{} puts packets together that the relay takes apart again",
+            features.join(", ")
+        ),
+        format!("ethtool -K {name} {} off", switches.join(" off ")),
+    )
+}
+
 /// Whether the clock can be read fast.
 pub fn clock(source: &str) -> Finding {
     match source {
@@ -287,6 +322,20 @@ mod tests {
     fn rule(chain: &str, verdict: &str) -> Value {
         let expr = json!([{"match": {"op": "=="}}, {verdict: null}]);
         json!({"rule": {"family": "ip", "table": "t", "chain": chain, "expr": expr}})
+    }
+
+    #[test]
+    fn offloads_that_merge_packets_are_told_if_they_can_be_switched_off() {
+        let listed = "Features for eth0:\nrx-checksumming: on\nlarge-receive-offload: on [fixed]\n\
+                      generic-receive-offload: on\nrx-gro-list: off\n";
+        assert_eq!(offloads("eth0", listed).verdict, Verdict::Good);
+        let listed = "large-receive-offload: on\n\trx-udp-gro-forwarding: on\n";
+        let finding = offloads("eth0", listed);
+        assert_eq!(finding.verdict, Verdict::Advice);
+        assert_eq!(
+            finding.cure.as_deref(),
+            Some("ethtool -K eth0 lro off rx-udp-gro-forwarding off")
+        );
     }
 
     #[test]

@@ -28,7 +28,8 @@ impl Ephemeral {
         parsed.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "cannot be read"))
     }
 
-    fn parse(given: &str, reserved: &str) -> Option<Self> {
+    /// As the kernel writes it in both files.
+    pub fn parse(given: &str, reserved: &str) -> Option<Self> {
         let mut bounds = given.split_whitespace().map(str::parse);
         let (first, last) = (bounds.next()?.ok()?, bounds.next()?.ok()?);
         let ranges = reserved.trim().split(',').filter(|range| !range.is_empty());

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::tsl::{
-    self, Counters, Endpoint, Learned, Learning, Quality, Receiving, Sending, SessionState,
+    self, Counters, Endpoint, Learned, Learning, Quality, Receiving, Sending, SessionState, Totals,
 };
 
 /// A session of this TSL: times in milliseconds, bytes of a Call-ID that are no UTF-8 replaced.
@@ -99,6 +99,27 @@ fn quality_of(quality: Quality) -> Value {
         "restarts": quality.restarts,
         "ssrc_changes": quality.ssrc_changes,
         "last_ms": quality.last_ms,
+    })
+}
+
+/// What a whole relay has done.
+pub fn totals(tsl: &str, totals: &Totals) -> Value {
+    json!({
+        "tsl": tsl,
+        "sessions": totals.sessions,
+        "created": totals.created,
+        "expired": totals.expired,
+        "replaced": totals.replaced,
+        "relayed": counters(&totals.relayed),
+        "half_open": totals.half_open,
+        "memory": totals.memory,
+        "refused": {
+            "sessions": totals.refused.sessions,
+            "half_open": totals.refused.half_open,
+            "memory": totals.refused.memory,
+        },
+        "alarms": totals.alarms,
+        "alarms_missed": totals.alarms_missed,
     })
 }
 

@@ -8,7 +8,7 @@
 //! again without a packet lost.
 //!
 //! Decisions are made in modules without sockets, clocks or tasks: [`protocol`], [`intent`],
-//! [`call`], [`ports`], [`balance`], [`doctor`], [`rate`], [`reply_cache`], [`addresses`], [`alarm`], and [`core`],
+//! [`call`], [`ports`], [`balance`], [`doctor`], [`rate`], [`reply_cache`], [`answers`], [`addresses`], [`alarm`], and [`core`],
 //! which ties them together. [`server`] and [`driver`] are the edge: they move bytes.
 
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ extern crate self as lrep_cl;
 
 pub mod addresses;
 pub mod alarm;
+pub mod answers;
 pub mod balance;
 pub mod call;
 pub mod cli;
@@ -29,6 +30,7 @@ pub mod documents;
 pub mod driver;
 pub mod ephemeral;
 pub mod frontend;
+pub mod inherited;
 pub mod intent;
 pub mod json;
 pub mod logging;

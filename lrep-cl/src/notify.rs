@@ -5,7 +5,7 @@
 //! Each target has a task and a queue of its own: one that is away delays neither the others nor
 //! any answer.
 
-mod jsonrpc;
+pub mod jsonrpc;
 mod stream;
 mod target;
 

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::config::{Changes, ConfigError, Loaded, LogLevel, Settings};
-use crate::core::command::Outcome;
+use crate::core::command::{Command, Outcome};
 use crate::core::status::Status;
 use crate::logging::Verbosity;
 use crate::server::Service;
@@ -29,6 +29,12 @@ pub enum Request {
     /// The sessions of its TSLs, a line each, in the form of [`crate::json::session`]; then
     /// [`Answer::Done`].
     Sessions {
+        /// Only those of this one.
+        tsl: Option<String>,
+    },
+    /// The counters of its TSLs, a line each, in the form of [`crate::json::totals`]; then
+    /// [`Answer::Done`].
+    Totals {
         /// Only those of this one.
         tsl: Option<String>,
     },
@@ -85,12 +91,12 @@ pub enum Answer {
 pub enum Told {
     /// This.
     Answer(Answer),
-    /// The sessions of these TSLs, then [`Answer::Done`].
-    Sessions(Vec<(String, Table)>),
+    /// What these TSLs tell, in lines, then [`Answer::Done`].
+    Lines(Vec<(String, Telling)>),
 }
 
-/// A table that is being read.
-pub type Table = oneshot::Receiver<tsl::Result<Outcome>>;
+/// What a TSL is being asked for.
+pub type Telling = oneshot::Receiver<tsl::Result<Outcome>>;
 
 /// Reads the configuration again, as it was read at the start.
 pub type Load = dyn Fn() -> Result<Loaded, ConfigError> + Send + Sync;
@@ -130,10 +136,8 @@ impl Operator {
     pub fn carry_out(&self, request: Request) -> Told {
         let answer = match request {
             Request::Status => self.status(),
-            Request::Sessions { tsl } => match self.sessions(tsl.as_deref()) {
-                Ok(tables) => return Told::Sessions(tables),
-                Err(answer) => answer,
-            },
+            Request::Sessions { tsl } => return self.look(tsl.as_deref(), &Command::Dump),
+            Request::Totals { tsl } => return self.look(tsl.as_deref(), &Command::Totals),
             Request::Drain => {
                 self.drain();
                 self.status()
@@ -160,17 +164,17 @@ impl Operator {
         Told::Answer(answer)
     }
 
-    /// The TSLs whose sessions are asked for, each with its sessions to come.
-    fn sessions(&self, wanted: Option<&str>) -> Result<Vec<(String, Table)>, Answer> {
+    /// Has the TSLs that are wanted tell something.
+    fn look(&self, wanted: Option<&str>, command: &Command) -> Told {
         let names = self.service.status().tsls.into_iter().map(|tsl| tsl.name);
         let asked: Vec<_> = names
             .enumerate()
             .filter(|(_, name)| wanted.is_none_or(|wanted| name == wanted))
-            .map(|(index, name)| (name, self.service.dump(index)))
+            .map(|(index, name)| (name, self.service.look(index, command.clone())))
             .collect();
         match wanted {
-            Some(tsl) if asked.is_empty() => Err(self.no_tsl(tsl)),
-            _ => Ok(asked),
+            Some(tsl) if asked.is_empty() => Told::Answer(self.no_tsl(tsl)),
+            _ => Told::Lines(asked),
         }
     }
 

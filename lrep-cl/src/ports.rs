@@ -29,7 +29,10 @@ pub struct Ports {
     end: u16,
     /// Each for other clients.
     parts: Vec<Part>,
-    in_use: HashMap<u16, u32>,
+    /// How many sessions each port belongs to: asked of for every call, so by its number.
+    in_use: Vec<u32>,
+    /// How many ports belong to any.
+    occupied: u32,
     released: HashMap<u16, Instant>,
     /// The same in the order of time, with some that were released again since.
     resting: VecDeque<(Instant, u16)>,
@@ -79,7 +82,8 @@ impl Ports {
             start,
             end,
             parts,
-            in_use: HashMap::new(),
+            in_use: vec![0; usize::from(u16::MAX) + 1],
+            occupied: 0,
             released: HashMap::new(),
             resting: VecDeque::new(),
         }
@@ -110,7 +114,9 @@ impl Ports {
     /// several local addresses have it.
     pub fn occupy(&mut self, ports: impl IntoIterator<Item = u16>) {
         for port in ports {
-            *self.in_use.entry(port).or_insert(0) += 1;
+            let sessions = &mut self.in_use[usize::from(port)];
+            self.occupied += u32::from(*sessions == 0);
+            *sessions += 1;
         }
     }
 
@@ -121,18 +127,14 @@ impl Ports {
 
     /// How many of them belong to sessions.
     pub fn count(&self) -> u32 {
-        u32::try_from(self.in_use.len()).unwrap_or(u32::MAX)
+        self.occupied
     }
 
     /// The ports of sessions, each as often as it is occupied, in ascending order.
     pub fn in_use(&self) -> Vec<u16> {
-        let mut ports: Vec<u16> = self
-            .in_use
-            .iter()
-            .flat_map(|(port, count)| (0..*count).map(|_| *port))
-            .collect();
-        ports.sort_unstable();
-        ports
+        (0..=u16::MAX)
+            .flat_map(|port| (0..self.in_use[usize::from(port)]).map(move |_| port))
+            .collect()
     }
 
     /// A session has given these ports back.
@@ -146,14 +148,17 @@ impl Ports {
             }
         }
         for port in ports {
-            if let Some(count) = self.in_use.get_mut(&port) {
-                *count -= 1;
-                if *count == 0 {
-                    self.in_use.remove(&port);
+            let sessions = &mut self.in_use[usize::from(port)];
+            match *sessions {
+                0 => continue,
+                1 => {
+                    self.occupied -= 1;
                     self.released.insert(port, now);
                     self.resting.push_back((now, port));
                 }
+                _ => {}
             }
+            *sessions -= 1;
         }
     }
 
@@ -168,7 +173,7 @@ impl Ports {
     pub fn recommend(&self, part: usize, now: Instant) -> Recommended {
         // There is one at least.
         let part = &self.parts[part.min(self.parts.len() - 1)];
-        let free = |block: &u16| !ports_of(*block).any(|port| self.in_use.contains_key(&port));
+        let free = |block: &u16| !ports_of(*block).any(|port| self.in_use[usize::from(port)] > 0);
         let rested = |block: &u16| {
             !ports_of(*block).any(|port| {
                 self.released
@@ -414,7 +419,7 @@ mod tests {
             let current = ports.recommend(0, now).current;
             prop_assert!(current >= start && current <= end);
             prop_assert_eq!((current - start) % BLOCK, 0);
-            let free = |port: u16| (0..BLOCK).all(|n| !ports.in_use.contains_key(&(port + n)));
+            let free = |port: u16| (0..BLOCK).all(|n| ports.in_use[usize::from(port + n)] == 0);
             let any_free = (start..=end - 3).step_by(4).any(free);
             prop_assert!(free(current) || !any_free);
         }

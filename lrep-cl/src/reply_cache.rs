@@ -6,6 +6,7 @@
 //! times in five seconds. The cookie alone is no key: process ids and sequence numbers repeat
 //! after a restart of the SIP server and between hosts.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
@@ -44,13 +45,15 @@ impl<K: Clone + Eq + Hash> ReplyCache<K> {
     }
 
     /// Looks a request up and marks it as being carried out if it is new.
-    pub fn begin(&mut self, key: &K, now: Instant) -> Known {
+    pub fn begin(&mut self, key: K, now: Instant) -> Known {
         self.expire(now);
-        match self.entries.get(key) {
-            Some(Some(answer)) => Known::Answered(answer.clone()),
-            Some(None) => Known::InFlight,
-            None => {
-                self.entries.insert(key.clone(), None);
+        match self.entries.entry(key) {
+            Entry::Occupied(known) => match known.get() {
+                Some(answer) => Known::Answered(answer.clone()),
+                None => Known::InFlight,
+            },
+            Entry::Vacant(new) => {
+                new.insert(None);
                 Known::New
             }
         }
@@ -65,6 +68,14 @@ impl<K: Clone + Eq + Hash> ReplyCache<K> {
         }
         self.entries.insert(key.clone(), Some(answer));
         self.answered.push_back((now, key));
+    }
+
+    /// The answers that are kept, oldest first, and since when.
+    pub fn answers(&self) -> impl Iterator<Item = (&K, &[u8], Instant)> {
+        self.answered.iter().filter_map(|(since, key)| {
+            let answer = self.entries.get(key)?.as_deref()?;
+            Some((key, answer, *since))
+        })
     }
 
     fn expire(&mut self, now: Instant) {
@@ -93,23 +104,23 @@ mod tests {
     fn a_retransmission_is_answered_alike_and_carried_out_once() {
         let now = Instant::now();
         let mut cache = ReplyCache::new(8);
-        assert_eq!(cache.begin(&"a", now), Known::New);
-        assert_eq!(cache.begin(&"a", now), Known::InFlight);
+        assert_eq!(cache.begin("a", now), Known::New);
+        assert_eq!(cache.begin("a", now), Known::InFlight);
         cache.finish("a", ANSWER.to_vec(), now);
         for _ in 0..4 {
-            assert_eq!(cache.begin(&"a", now), answered());
+            assert_eq!(cache.begin("a", now), answered());
         }
-        assert_eq!(cache.begin(&"b", now), Known::New);
+        assert_eq!(cache.begin("b", now), Known::New);
     }
 
     #[test]
     fn an_answer_is_kept_for_at_least_35_seconds_and_then_forgotten() {
         let now = Instant::now();
         let mut cache = ReplyCache::new(8);
-        cache.begin(&"a", now);
+        cache.begin("a", now);
         cache.finish("a", ANSWER.to_vec(), now);
-        assert_eq!(cache.begin(&"a", now + Duration::from_secs(35)), answered());
-        assert_eq!(cache.begin(&"a", now + LIFE), Known::New);
+        assert_eq!(cache.begin("a", now + Duration::from_secs(35)), answered());
+        assert_eq!(cache.begin("a", now + LIFE), Known::New);
     }
 
     #[test]
@@ -117,12 +128,12 @@ mod tests {
         let now = Instant::now();
         let mut cache = ReplyCache::new(2);
         for key in ["a", "b", "c"] {
-            cache.begin(&key, now);
+            cache.begin(key, now);
             cache.finish(key, ANSWER.to_vec(), now);
         }
-        assert_eq!(cache.begin(&"b", now), answered());
-        assert_eq!(cache.begin(&"c", now), answered());
-        assert_eq!(cache.begin(&"a", now), Known::New);
+        assert_eq!(cache.begin("b", now), answered());
+        assert_eq!(cache.begin("c", now), answered());
+        assert_eq!(cache.begin("a", now), Known::New);
     }
 
     #[test]
@@ -130,10 +141,10 @@ mod tests {
         let now = Instant::now();
         let mut cache = ReplyCache::new(100);
         for key in 0..50 {
-            cache.begin(&key, now);
+            cache.begin(key, now);
             cache.finish(key, ANSWER.to_vec(), now);
         }
-        cache.begin(&99, now + LIFE);
+        cache.begin(99, now + LIFE);
         assert_eq!((cache.entries.len(), cache.answered.len()), (1, 0));
     }
 }

@@ -115,6 +115,10 @@ impl Reports {
     /// took to answer.
     fn round_trip(&self, report: &Report, block: &ReportBlock<'_>) -> Option<Duration> {
         let reference = block.last_sender_report_timestamp();
+        // Zero when no sender report was received; a sender without a clock has it for its time, too.
+        if reference == 0 {
+            return None;
+        }
         let passed = self
             .passed
             .get(&(report.session, block.ssrc(), reference))?;
@@ -254,6 +258,15 @@ mod tests {
             let told = reports.read(&at(session, arrived * SECOND, answer));
             assert_eq!(told[0].heard[0].round_trip, None, "{session} {last_report}");
         }
+    }
+
+    #[test]
+    fn who_received_no_sender_report_does_not_refer_to_one_without_a_clock() {
+        let mut reports = Reports::default();
+        let without_clock = SenderReport::builder(A).ntp_timestamp(0);
+        reports.read(&at(7, 10 * SECOND, bytes(without_clock)));
+        let told = reports.read(&at(7, 13 * SECOND, receiver_report(0, 0)));
+        assert_eq!(told[0].heard[0].round_trip, None);
     }
 
     #[test]

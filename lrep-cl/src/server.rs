@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, warn};
 
+use crate::answers::Answered;
 use crate::config::{Config, Listen};
 use crate::core::command::{Command, Outcome, Token};
 use crate::core::status::Status;
@@ -26,6 +27,7 @@ use crate::core::{Action, Core};
 use crate::driver::{self, Asker, Driver, Order};
 use crate::frontend::unix::UnixSocket;
 use crate::frontend::{udp, unix};
+use crate::inherited::{self, Inherited};
 use crate::notify::Notifier;
 use crate::tsl::{self, Event};
 
@@ -73,16 +75,51 @@ fn advice(error: &io::Error) -> &'static str {
 #[derive(Debug)]
 pub struct Server {
     service: Arc<Service>,
-    udp: Vec<(usize, Arc<UdpSocket>)>,
+    udp: Vec<Listening>,
     unix: Vec<(usize, UnixSocket)>,
     drivers: TaskTracker,
     _clock: AbortOnDropHandle<()>,
 }
 
+/// A UDP listener.
+#[derive(Clone, Debug)]
+struct Listening {
+    /// Its place in the configuration.
+    listener: usize,
+    socket: Arc<UdpSocket>,
+    /// Whether the service manager has it, too.
+    kept: bool,
+}
+
+impl Listening {
+    async fn open(
+        listener: usize,
+        address: SocketAddr,
+        inherited: &mut Inherited,
+    ) -> io::Result<Self> {
+        let (socket, was_there) = match inherited.udp(address) {
+            Some(socket) => {
+                socket.set_nonblocking(true)?;
+                (UdpSocket::from_std(socket)?, true)
+            }
+            None => (UdpSocket::bind(address).await?, false),
+        };
+        Ok(Self {
+            listener,
+            kept: was_there || inherited::keep(address, &socket),
+            socket: Arc::new(socket),
+        })
+    }
+}
+
 impl Server {
-    /// Opens the listeners, configures the TSLs, and adopts the sessions living there. There is one
-    /// driver for each TSL of the configuration, in its order.
-    pub async fn start(config: Config, drivers: Vec<Driver>) -> Result<Self, StartError> {
+    /// Opens the listeners that were not inherited, configures the TSLs, and adopts the sessions
+    /// living there. There is one driver for each TSL of the configuration, in its order.
+    pub async fn start(
+        config: Config,
+        drivers: Vec<Driver>,
+        mut inherited: Inherited,
+    ) -> Result<Self, StartError> {
         for tsl in config.tsls.iter().filter(|tsl| tsl.url.is_here()) {
             for address in tsl.addresses.locals() {
                 check_local(address)?;
@@ -91,22 +128,26 @@ impl Server {
         let (mut udp, mut unix) = (Vec::new(), Vec::new());
         for (index, listen) in config.listen.iter().enumerate() {
             let opened = match listen {
-                Listen::Udp(address) => UdpSocket::bind(address)
+                Listen::Udp(address) => Listening::open(index, *address, &mut inherited)
                     .await
-                    .map(|socket| udp.push((index, Arc::new(socket)))),
-                Listen::Unix(path) => UnixSocket::bind(path, config.unix_mode, config.unix_group)
-                    .map(|socket| unix.push((index, socket))),
+                    .map(|listening| udp.push(listening)),
+                Listen::Unix(path) => match inherited.unix(path) {
+                    Some(socket) => UnixSocket::inherit(socket, path),
+                    None => UnixSocket::bind(path, config.unix_mode, config.unix_group),
+                }
+                .map(|socket| unix.push((index, socket))),
             };
             opened.map_err(|error| StartError::Listen {
                 listen: listen.clone(),
                 error,
             })?;
         }
+        inherited.close();
         let (bound, tsls) = (config.health.bound, config.tsls.clone());
         let (senders, orders): (Vec<_>, Vec<_>) =
             tsls.iter().map(|_| mpsc::unbounded_channel()).unzip();
         let (opened, mut openings) = mpsc::unbounded_channel();
-        let service = Service::new(config, udp.clone(), senders, opened);
+        let service = Service::new(config, &udp, senders, opened);
         let tasks = TaskTracker::new();
         for (index, (driver, orders)) in drivers.into_iter().zip(orders).enumerate() {
             let listener = Arc::new(FromTsl {
@@ -145,7 +186,7 @@ impl Server {
     pub fn udp_addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.udp
             .iter()
-            .map(|(_, socket)| socket.local_addr())
+            .map(|listening| listening.socket.local_addr())
             .collect()
     }
 
@@ -165,9 +206,14 @@ impl Server {
     /// Answers requests until `stop`; then takes no new ones, answers all it has, and returns.
     pub async fn run(self, stop: CancellationToken) {
         let listeners = TaskTracker::new();
-        for (index, socket) in self.udp {
+        for Listening {
+            listener,
+            socket,
+            kept,
+        } in self.udp
+        {
             let service = Arc::clone(&self.service);
-            listeners.spawn(udp::serve(socket, index, service, stop.clone()));
+            listeners.spawn(udp::serve(socket, kept, listener, service, stop.clone()));
         }
         for (index, socket) in self.unix {
             let service = Arc::clone(&self.service);
@@ -250,7 +296,7 @@ struct State {
 impl Service {
     fn new(
         config: Config,
-        udp: Vec<(usize, Arc<UdpSocket>)>,
+        udp: &[Listening],
         orders: Vec<mpsc::UnboundedSender<Order>>,
         opened: mpsc::UnboundedSender<(usize, tsl::Result<()>)>,
     ) -> Arc<Self> {
@@ -267,7 +313,10 @@ impl Service {
                 connection: 0,
                 alarm: None,
             }),
-            udp: udp.into_iter().collect(),
+            udp: udp
+                .iter()
+                .map(|udp| (udp.listener, Arc::clone(&udp.socket)))
+                .collect(),
             notifier,
             sooner: Notify::new(),
             quiet: Notify::new(),
@@ -310,6 +359,16 @@ impl Service {
         receiver.await.ok()
     }
 
+    /// The answers that clients may ask for once more.
+    pub fn answers(&self) -> Vec<Answered> {
+        self.with(|core, now, _| core.answers(now))
+    }
+
+    /// Takes the answers of an earlier run.
+    pub fn remember(&self, answers: Vec<Answered>) {
+        self.with(|core, now, _| core.remember(answers, now));
+    }
+
     /// How the controller is.
     pub fn status(&self) -> Status {
         self.with(|core, now, _| core.status(now))
@@ -330,11 +389,11 @@ impl Service {
         self.with(|core, _, _| core.enable(tsl, enabled))
     }
 
-    /// Has the TSL at this place tell all its sessions, without the core.
-    pub fn dump(&self, tsl: usize) -> oneshot::Receiver<tsl::Result<Outcome>> {
+    /// Has the TSL at this place tell something, without the core.
+    pub fn look(&self, tsl: usize, command: Command) -> oneshot::Receiver<tsl::Result<Outcome>> {
         let (sender, receiver) = oneshot::channel();
         let order = Order {
-            command: Command::Dump,
+            command,
             asker: Asker::Looker(sender),
         };
         // Without a driver the receiver is told that nobody will answer.

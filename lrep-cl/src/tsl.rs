@@ -5,6 +5,7 @@
 //! The words are those of the netlink family (`genl-proto/lreproxy.yaml`). The table of the
 //! layer is the truth: it outlives the controller, which adopts what it finds there.
 
+pub mod engine;
 pub mod kernel;
 pub mod remote;
 pub mod serve;

@@ -9,14 +9,19 @@ use std::time::Duration;
 
 use common::*;
 use lrep_cl::driver::Driver;
+use lrep_cl::inherited::Inherited;
 use lrep_cl::server::{ANSWER_BOUND, Server, Service};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 async fn service(tsl: &Arc<Memory>) -> Arc<Service> {
-    let server = Server::start(config(Vec::new()), vec![Driver::new(Arc::clone(tsl))])
-        .await
-        .expect("starts");
+    let server = Server::start(
+        config(Vec::new()),
+        vec![Driver::new(Arc::clone(tsl))],
+        Inherited::default(),
+    )
+    .await
+    .expect("starts");
     let service = server.service();
     tokio::spawn(server.run(CancellationToken::new()));
     service

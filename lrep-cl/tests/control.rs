@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use lrep_cl::config::Listen;
 use lrep_cl::driver::Driver;
+use lrep_cl::inherited::Inherited;
 use lrep_cl::server::{Server, StartError};
 use lrep_cl::tsl::Event;
 
@@ -637,6 +638,7 @@ fn a_stale_socket_file_is_removed_and_a_living_one_is_not() {
         runtime.block_on(Server::start(
             config(vec![Listen::Unix(path.clone())]),
             vec![Driver::new(Memory::new())],
+            Inherited::default(),
         ))
     };
     let error = start().expect_err("somebody listens");
@@ -670,6 +672,7 @@ fn what_stands_in_the_way_of_starting_is_told_in_one_sentence() {
         .block_on(Server::start(
             config(vec![listen]),
             vec![Driver::new(Memory::new())],
+            Inherited::default(),
         ))
         .expect_err("the port is taken");
     assert!(
@@ -682,7 +685,11 @@ fn what_stands_in_the_way_of_starting_is_told_in_one_sentence() {
     let mut foreign = config(Vec::new());
     foreign.tsls[0].addresses.internal = "192.0.2.1".parse().expect("an address");
     let error = runtime
-        .block_on(Server::start(foreign, vec![Driver::new(Memory::new())]))
+        .block_on(Server::start(
+            foreign,
+            vec![Driver::new(Memory::new())],
+            Inherited::default(),
+        ))
         .expect_err("no interface has it");
     assert!(
         error
@@ -699,7 +706,11 @@ fn what_stands_in_the_way_of_starting_is_told_in_one_sentence() {
     let mut moved = config(Vec::new());
     moved.tsls[0].addresses.internal = "127.0.0.31".parse().expect("an address");
     let error = runtime
-        .block_on(Server::start(moved, vec![Driver::new(tsl)]))
+        .block_on(Server::start(
+            moved,
+            vec![Driver::new(tsl)],
+            Inherited::default(),
+        ))
         .expect_err("a session lives on 127.0.0.21");
     assert!(error.to_string().contains("lrep-cl flush"), "{error}");
 }

@@ -92,6 +92,18 @@ impl Operated {
         answer
     }
 
+    /// What is told of the only TSL, a line each.
+    fn lines(&self, verb: &str) -> Vec<serde_json::Value> {
+        let mut stream = UnixStream::connect(&self.socket).expect("connects");
+        writeln!(stream, "{{\"verb\":\"{verb}\",\"tsl\":\"local\"}}").expect("is heard");
+        let lines = BufReader::new(stream).lines();
+        let mut lines: Vec<serde_json::Value> = lines
+            .map(|line| serde_json::from_str(&line.expect("a line")).expect("JSON"))
+            .collect();
+        assert_eq!(lines.pop(), Some(serde_json::json!({"answer": "done"})));
+        lines
+    }
+
     fn ask(&self, request: &Request) -> Answer {
         let line = serde_json::to_string(request).expect("a line");
         serde_json::from_str(&self.say(&line)).expect("an answer")
@@ -147,14 +159,7 @@ fn the_sessions_of_a_tsl_are_told_line_by_line() {
         );
         assert_eq!(client.ask(&request), with(&request, "OK"));
     }
-    let mut stream = UnixStream::connect(&operated.socket).expect("connects");
-    writeln!(stream, "{{\"verb\":\"sessions\",\"tsl\":\"local\"}}").expect("is heard");
-    let lines: Vec<serde_json::Value> = BufReader::new(stream)
-        .lines()
-        .map(|line| serde_json::from_str(&line.expect("a line")).expect("JSON"))
-        .collect();
-    let (end, sessions) = lines.split_last().expect("lines");
-    assert_eq!(*end, serde_json::json!({"answer": "done"}));
+    let sessions = operated.lines("sessions");
     assert_eq!(sessions.len(), 100);
     assert_eq!(sessions[7]["call_id"], "7@host");
     assert_eq!(sessions[7]["tsl"], "local");
@@ -162,6 +167,17 @@ fn the_sessions_of_a_tsl_are_told_line_by_line() {
         tsl: Some("elsewhere".to_owned()),
     }));
     assert!(text.contains("no TSL elsewhere"), "{text}");
+}
+
+#[test]
+fn the_counters_of_a_tsl_are_told() {
+    let operated = Operated::start("");
+    let request = set("1_0", 20000, "a");
+    assert_eq!(operated.daemon.client().ask(&request), with(&request, "OK"));
+    let totals = operated.lines("totals");
+    assert_eq!(totals.len(), 1);
+    assert_eq!(totals[0]["tsl"], "local");
+    assert_eq!(totals[0]["relayed"]["packets"], 5);
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Policy {
             Carries::Rtp | Carries::Udp => Self::RTP_CONFIRMATIONS,
         };
         Self {
-            mode: asked.mode,
+            mode: Self::mode_at(endpoint),
             carries,
             media: endpoint.remote.map(Source::from),
             signalling: asked.signalling.map(|address| match address {
@@ -111,6 +111,15 @@ impl Policy {
             silence_ms: asked.silence_ms.unwrap_or(Self::SILENCE_MS),
             roam: asked.roam,
             loopback: endpoint.local.ip().is_loopback(),
+        }
+    }
+
+    /// How the party of an endpoint is learned: one that was not signalled is not.
+    #[must_use]
+    pub fn mode_at(endpoint: &Endpoint) -> Mode {
+        match endpoint.remote {
+            Some(_) => endpoint.learning.mode,
+            None => Mode::Signalled,
         }
     }
 

@@ -42,21 +42,17 @@ impl Control {
         }
     }
 
-    /// The sessions of one of the daemon's TSLs, or of all, in the form of
-    /// [`crate::json::session`].
-    pub fn sessions(&self, tsl: Option<&str>) -> Result<Vec<Value>, Failure> {
-        let request = Request::Sessions {
-            tsl: tsl.map(str::to_owned),
-        };
+    /// What the daemon tells in lines.
+    pub fn lines(&self, request: &Request) -> Result<Vec<Value>, Failure> {
         let broken = |error: io::Error| Failure::system("the daemon did not tell all", &error);
         let stream = UnixStream::connect(&self.control_sock).map_err(|error| self.away(&error))?;
-        say(&stream, &request).map_err(broken)?;
-        let mut sessions = Vec::new();
+        say(&stream, request).map_err(broken)?;
+        let mut lines = Vec::new();
         for line in BufReader::new(stream).lines() {
             let line = line.map_err(broken)?;
             match serde_json::from_str(&line).map_err(|error| broken(error.into()))? {
-                Told::Session(session) => sessions.push(session),
-                Told::Answer(Answer::Done) => return Ok(sessions),
+                Told::Line(line) => lines.push(line),
+                Told::Answer(Answer::Done) => return Ok(lines),
                 Told::Answer(Answer::Refused { text }) => return Err(Failure::absent(text)),
                 Told::Answer(_) => break,
             }
@@ -89,7 +85,7 @@ impl Control {
 #[serde(untagged)]
 enum Told {
     Answer(Answer),
-    Session(Value),
+    Line(Value),
 }
 
 fn say(mut stream: &UnixStream, request: &Request) -> io::Result<()> {

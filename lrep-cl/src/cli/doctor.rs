@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -114,6 +115,7 @@ impl Doctor {
         let cpus = available_parallelism().map_or(1, usize::from);
         let devices = devices();
         findings.extend(devices.iter().map(|device| doctor::queues(device, cpus)));
+        findings.extend(devices.iter().map(|device| offloads(&device.name)));
         if let Ok(clock) = fs::read_to_string(CLOCK) {
             findings.push(doctor::clock(clock.trim()));
         }
@@ -156,23 +158,38 @@ fn module() -> Finding {
     }
 }
 
+/// What a program of this Debian package prints, or what is found when it prints nothing.
+fn said(about: &str, package: &str, program: &str, arguments: &[&str]) -> Result<String, Finding> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    match Command::new(program).args(arguments).output() {
+        Ok(output) if output.status.success() => Ok(text(&output.stdout)),
+        Ok(output) => Err(unknown(about, &text(&output.stderr))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Finding::advice(
+            about,
+            format!("not checked: {program} is not installed"),
+            format!("apt-get install {package}"),
+        )),
+        Err(error) => Err(unknown(about, &format!("{program}: {error}"))),
+    }
+}
+
+fn offloads(device: &str) -> Finding {
+    let about = format!("device {device}");
+    match said(&about, "ethtool", "ethtool", &["-k", device]) {
+        Ok(features) => doctor::offloads(device, &features),
+        Err(finding) => finding,
+    }
+}
+
 fn firewall(ports: &RangeInclusive<u16>) -> Vec<Finding> {
-    let listed = Command::new("nft").args(["-j", "list", "ruleset"]).output();
-    let listed = listed
-        .map_err(|error| error.to_string())
-        .and_then(|output| {
-            if output.status.success() {
-                serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
-            } else {
-                Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
-            }
-        });
-    match listed {
+    let listed = said("firewall", "nftables", "nft", &["-j", "list", "ruleset"]);
+    let ruleset = listed.and_then(|text| {
+        let unreadable = |error: serde_json::Error| unknown("firewall", &error.to_string());
+        serde_json::from_str(&text).map_err(unreadable)
+    });
+    match ruleset {
         Ok(ruleset) => doctor::firewall(&ruleset, ports),
-        Err(error) => vec![unknown(
-            "firewall",
-            &format!("nft cannot be asked: {error}"),
-        )],
+        Err(finding) => vec![finding],
     }
 }
 

@@ -4,33 +4,40 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args};
+use nix::time::{ClockId, clock_gettime};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::block_on;
 use super::exit::Failure;
 use super::service::{Signals, announce_stop, notify};
+use crate::answers::{self, Answered};
 use crate::config::{self, Config, Loaded, Settings, TslUrl};
 use crate::driver::Driver;
 use crate::ephemeral::Ephemeral;
 use crate::frontend::control;
 use crate::frontend::unix::UnixSocket;
+use crate::inherited::Inherited;
 use crate::logging::{self, Verbosity};
 use crate::operator::Operator;
 use crate::ports::OVERSHOOT;
 use crate::server::Server;
 use crate::tls::Identity;
+use crate::tsl::engine::{self, Engine};
 use crate::tsl::kernel::Kernel;
 use crate::tsl::remote::{self, Remote};
 use crate::tsl::userspace::{self, Userspace};
+
+/// The file of answers in the directory for state.
+const ANSWERS: &str = "answers";
 
 /// Permissions of the control socket, without and with a group.
 const PRIVATE: u32 = 0o600;
@@ -50,6 +57,11 @@ pub struct Run {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
+    /// Where answers are left for the next run, so that a request that is repeated across a restart
+    /// is answered alike
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
     #[command(flatten)]
     settings: Settings,
 }
@@ -57,6 +69,9 @@ pub struct Run {
 impl Run {
     /// Runs the daemon; `explicit` is what was said on the command line and in the environment.
     pub fn run(self, explicit: &ArgMatches) -> Result<(), Failure> {
+        // Before there are other threads.
+        let inherited = Inherited::take();
+        let answers = self.state_dir.map(|directory| directory.join(ANSWERS));
         let load = {
             let (file, explicit) = (self.config, explicit.clone());
             move || config::load(file.as_deref(), &explicit)
@@ -64,12 +79,20 @@ impl Run {
         let loaded = load()?;
         let (level, format) = (loaded.config.log_level, loaded.config.log_format);
         let (_guard, verbosity) = logging::start(level, format);
-        block_on(serve(loaded, verbosity, Box::new(load)))
+        block_on(serve(
+            loaded,
+            inherited,
+            answers.as_deref(),
+            verbosity,
+            Box::new(load),
+        ))
     }
 }
 
 async fn serve(
     loaded: Loaded,
+    inherited: Inherited,
+    answers: Option<&Path>,
     verbosity: Verbosity,
     load: Box<crate::operator::Load>,
 ) -> Result<(), Failure> {
@@ -92,6 +115,12 @@ async fn serve(
                 warn!("{}", userspace::ADVICE);
                 Driver::new(Arc::new(Userspace::start()?))
             }
+            TslUrl::Engine(address) => Driver::new(Arc::new(Engine::new(engine::Options {
+                address: address.clone(),
+                timeout: config.health.timeout,
+                tries: config.health.tries,
+                life: config.call_life,
+            }))),
             TslUrl::Remote(address) => Driver::new(Arc::new(Remote::new(remote::Options {
                 address: address.clone(),
                 identity: identity.clone(),
@@ -104,7 +133,11 @@ async fn serve(
     let tsls = config.tsls.clone();
     let control = open_control(&config);
     keep_ports(&config);
-    let server = Server::start(config, drivers).await?;
+    let server = Server::start(config, drivers, inherited).await?;
+    let service = server.service();
+    if let Some(file) = answers {
+        service.remember(take_answers(file));
+    }
     let operator = Arc::new(Operator::new(server.service(), verbosity, settings, load));
     if let Some(socket) = control {
         tokio::spawn(control::serve(socket, Arc::clone(&operator)));
@@ -128,12 +161,57 @@ async fn serve(
     let stop = CancellationToken::new();
     tokio::spawn(obey(signals, hangup, operator, stop.clone()));
     server.run(stop).await;
+    // What a relay of this process has answered goes with it.
+    if let Some(file) = answers.filter(|_| !is_relay) {
+        leave_answers(file, service.answers());
+    }
     if is_relay {
         info!("stopped; the calls of the userspace relay end with it");
     } else {
         info!("stopped; living calls go on in the kernel");
     }
     Ok(())
+}
+
+/// The answers that an earlier run has left. They are of use only once.
+fn take_answers(file: &Path) -> Vec<Answered> {
+    let read = fs::read(file).and_then(|bytes| fs::remove_file(file).map(|()| bytes));
+    match read.map(|bytes| answers::decode(&bytes, uptime())) {
+        Ok(Ok(answers)) => answers,
+        Ok(Err(error)) => {
+            warn!(
+                "{} is not what an earlier run left: {error}",
+                file.display()
+            );
+            Vec::new()
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            warn!("cannot take {}: {error}", file.display());
+            Vec::new()
+        }
+    }
+}
+
+/// Leaves answers to the next run, all or none.
+fn leave_answers(file: &Path, answers: Vec<Answered>) {
+    let count = answers.len();
+    let unfinished = file.with_extension("new");
+    let bytes = answers::encode(answers, uptime());
+    let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, file));
+    match written {
+        Ok(()) => debug!(count, "left answers in {}", file.display()),
+        Err(error) => warn!(
+            "cannot leave answers in {}: {error}; a request repeated now is carried out again",
+            file.display()
+        ),
+    }
+}
+
+/// How long the machine has been running, asleep or not.
+fn uptime() -> Duration {
+    // Every kernel that has the module has this clock.
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Has the service manager wait, for ever.

@@ -14,6 +14,7 @@ use super::exit::Failure;
 use super::format;
 use crate::json;
 use crate::logging::CallId;
+use crate::operator::Request;
 use crate::tsl::Tsl;
 use crate::tsl::kernel::Kernel;
 
@@ -86,7 +87,8 @@ impl Which {
     /// Reads them, in the form of [`json::session`].
     pub fn read(&self) -> Result<Vec<Value>, Failure> {
         let mut sessions = if self.all || self.tsl.is_some() {
-            self.control.sessions(self.tsl.as_deref())?
+            let tsl = self.tsl.clone();
+            self.control.lines(&Request::Sessions { tsl })?
         } else {
             let sessions = block_on(async { Ok(Kernel::connect().await?.session_dump().await?) })?;
             let sessions = sessions.iter();

@@ -6,15 +6,30 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::block_on;
+use super::control::Control;
 use super::exit::Failure;
 use super::format;
+use super::sessions::LOCAL;
 use crate::json;
+use crate::operator::Request;
 use crate::tsl::kernel::Kernel;
 use crate::tsl::{Config, Totals, Tsl};
 
-/// Show what the relay of this network namespace has done
+/// Show what the relay of this network namespace has done, or the TSLs of the daemon
 #[derive(Args, Debug)]
 pub struct Stats {
+    /// What every TSL of the running daemon has done, other hosts' too; without it, the kernel module of
+    /// this host, whether the daemon runs or not
+    #[arg(long)]
+    all: bool,
+
+    /// Only this TSL of the running daemon, by its URL
+    #[arg(long, value_name = "URL", conflicts_with = "all")]
+    tsl: Option<String>,
+
+    #[command(flatten)]
+    control: Control,
+
     /// Print JSON instead of text
     #[arg(long)]
     json: bool,
@@ -23,6 +38,14 @@ pub struct Stats {
 impl Stats {
     /// Tells the counters.
     pub fn run(&self) -> Result<String, Failure> {
+        if self.all || self.tsl.is_some() {
+            let tsl = self.tsl.clone();
+            let tsls = self.control.lines(&Request::Totals { tsl })?;
+            return Ok(match self.json {
+                true => format!("{}\n", Value::from(tsls)),
+                false => table(&tsls),
+            });
+        }
         let (config, totals) = block_on(async {
             let kernel = Kernel::connect().await?;
             Ok((kernel.config_get().await?, kernel.totals_get().await?))
@@ -36,31 +59,60 @@ impl Stats {
 }
 
 fn to_json(config: &Config, totals: &Totals) -> Value {
-    json!({
+    let mut told = json::totals(LOCAL, totals);
+    let config = json!({
         "module_version": config.module_version,
         "port_min": config.ports.as_ref().map(|ports| *ports.start()),
         "port_max": config.ports.as_ref().map(|ports| *ports.end()),
         "local_addresses": config.local_addresses,
-        "sessions": totals.sessions,
-        "created": totals.created,
-        "expired": totals.expired,
-        "replaced": totals.replaced,
-        "relayed": json::counters(&totals.relayed),
-        "half_open": totals.half_open,
-        "memory": totals.memory,
         "limits": {
             "sessions": config.limits.sessions,
             "half_open": config.limits.half_open,
             "memory": config.limits.memory,
         },
-        "refused": {
-            "sessions": totals.refused.sessions,
-            "half_open": totals.refused.half_open,
-            "memory": totals.refused.memory,
-        },
-        "alarms": totals.alarms,
-        "alarms_missed": totals.alarms_missed,
-    })
+    });
+    if let (Value::Object(told), Value::Object(config)) = (&mut told, config) {
+        told.extend(config);
+    }
+    told
+}
+
+/// A line for each TSL.
+fn table(tsls: &[Value]) -> String {
+    let header = [
+        "TSL",
+        "SESSIONS",
+        "MADE",
+        "EXPIRED",
+        "REPLACED",
+        "HALF OPEN",
+        "MEMORY",
+        "PACKETS",
+        "BYTES",
+        "DROPPED",
+    ];
+    let row = |told: &Value| {
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        let drops = told["relayed"]["drops"].as_object();
+        let dropped = drops
+            .into_iter()
+            .flat_map(|drops| drops.values())
+            .map(number);
+        vec![
+            told["tsl"].as_str().unwrap_or_default().to_owned(),
+            format::number(number(&told["sessions"])),
+            format::number(number(&told["created"])),
+            format::number(number(&told["expired"])),
+            format::number(number(&told["replaced"])),
+            format::number(number(&told["half_open"])),
+            format::bytes(number(&told["memory"])),
+            format::number(number(&told["relayed"]["packets"])),
+            format::bytes(number(&told["relayed"]["bytes"])),
+            format::number(dropped.sum()),
+        ]
+    };
+    let table = format::table(&header, &header[1..], tsls.iter().map(row));
+    format!("{table}\n")
 }
 
 /// `12 above 1,000 sessions, 3 above 1.0 MiB of memory`, or `-`.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 use super::{Allowed, ConfigError, Listen, Network, Settings, Source, repeated};
 use crate::addresses::{Addresses, Mapping};
+use crate::ports::OVERSHOOT;
 use crate::tls::Files;
 use crate::tsl::remote::address::Address;
 
@@ -40,6 +41,8 @@ pub struct TslConfig {
 pub struct Health {
     /// After this long without an answer it gets no new calls (`lreproxy_tout`).
     pub timeout: Duration,
+    /// How often an engine is sent a request (`lreproxy_retr`).
+    pub tries: u32,
     /// After this long the outcome of a command counts as unknown (`lreproxy_tout` times
     /// `lreproxy_retr`).
     pub bound: Duration,
@@ -56,6 +59,8 @@ pub enum TslUrl {
     Userspace,
     /// What `lrep-cl tsl` serves there.
     Remote(Address),
+    /// What speaks the lreproxy protocol over UDP there; never a unix socket.
+    Engine(Address),
 }
 
 impl TslUrl {
@@ -69,16 +74,25 @@ impl FromStr for TslUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let address = |address: &str| {
+            let parsed = address.parse::<Address>();
+            parsed.map_err(|error| format!("`{text}`: {error}"))
+        };
+        if let Some(engine) = text.strip_prefix("udp:") {
+            return match address(engine)? {
+                Address::Unix(_) => {
+                    Err(format!("`{text}`: an engine has an address: udp:HOST:PORT"))
+                }
+                engine => Ok(Self::Engine(engine)),
+            };
+        }
         match text.strip_prefix("grpc:") {
-            Some(address) => match address.parse() {
-                Ok(address) => Ok(Self::Remote(address)),
-                Err(error) => Err(format!("`{text}`: {error}")),
-            },
+            Some(host) => address(host).map(Self::Remote),
             None if text == "local" => Ok(Self::Local),
             None if text == "userspace" => Ok(Self::Userspace),
             None => Err(format!(
-                "`{text}` is no TSL: allowed are local, userspace, grpc:HOST:PORT and \
-                 grpc:unix:/PATH"
+                "`{text}` is no TSL: allowed are local, userspace, grpc:HOST:PORT, \
+                 grpc:unix:/PATH and udp:HOST:PORT"
             )),
         }
     }
@@ -90,6 +104,7 @@ impl fmt::Display for TslUrl {
             Self::Local => f.write_str("local"),
             Self::Userspace => f.write_str("userspace"),
             Self::Remote(address) => write!(f, "grpc:{address}"),
+            Self::Engine(address) => write!(f, "udp:{address}"),
         }
     }
 }
@@ -134,17 +149,22 @@ impl FromStr for TslSet {
 
 impl fmt::Display for TslSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.set != 0 {
+        let member = |(url, weight): &(TslUrl, u32)| {
+            let url = url.to_string();
+            // What stands behind the last `=` would be read as a weight.
+            if *weight != 1 || url.contains('=') {
+                format!("{url}={weight}")
+            } else {
+                url
+            }
+        };
+        let members: Vec<_> = self.members.iter().map(member).collect();
+        let members = members.join(" ");
+        // What stands before the first `==` would be read as a set.
+        if self.set != 0 || members.contains("==") {
             write!(f, "{} == ", self.set)?;
         }
-        for (index, (url, weight)) in self.members.iter().enumerate() {
-            let space = if index == 0 { "" } else { " " };
-            write!(f, "{space}{url}")?;
-            if *weight != 1 {
-                write!(f, "={weight}")?;
-            }
-        }
-        Ok(())
+        f.write_str(&members)
     }
 }
 
@@ -371,6 +391,27 @@ pub fn tsls_of(settings: &Settings, source: &Source) -> Result<Vec<TslConfig>, C
     Ok(tsls)
 }
 
+/// A listener that a relay of this host would keep its requests from, and that relay.
+pub fn is_hidden<'c>(
+    listeners: &'c [Listen],
+    tsls: &'c [TslConfig],
+) -> Option<(&'c Listen, &'c TslConfig)> {
+    let hides = |tsl: &TslConfig, address: &SocketAddr| {
+        let ports = tsl.start_port..=tsl.end_port.saturating_add(OVERSHOOT + 1);
+        let mut locals = tsl.addresses.locals().into_iter();
+        tsl.url.is_here()
+            && ports.contains(&address.port())
+            && locals.any(|local| local == address.ip())
+    };
+    listeners.iter().find_map(|listen| match listen {
+        Listen::Udp(address) => {
+            let tsl = tsls.iter().find(|tsl| hides(tsl, address))?;
+            Some((listen, tsl))
+        }
+        Listen::Unix(_) => None,
+    })
+}
+
 fn is_host(address: Ipv4Addr) -> bool {
     !(address.is_unspecified() || address.is_multicast() || address.is_broadcast())
 }
@@ -385,7 +426,11 @@ mod tests {
             "local",
             "3 == local=2",
             "userspace",
+            "2 == udp:192.0.2.1:8080 udp:[2001:db8::1]:22333=3",
             "1 == grpc:media1.example.org:22334 grpc:[2001:db8::1]:22334=2 grpc:unix:/run/tsl",
+            // A path may hold what set and weight are told by.
+            "grpc:unix:/a=b=1",
+            "0 == grpc:unix:/a==2",
         ] {
             let set: TslSet = text.parse().expect(text);
             assert_eq!(set.to_string(), text);
@@ -404,6 +449,8 @@ mod tests {
             ("local=heavy", "no weight"),
             ("nowhere", "no TSL"),
             ("grpc:nowhere", "HOST:PORT"),
+            ("udp:nowhere", "HOST:PORT"),
+            ("udp:unix:/run/engine", "udp:HOST:PORT"),
         ] {
             let error = text.parse::<TslSet>().expect_err(text);
             assert!(error.contains(part), "{error}");

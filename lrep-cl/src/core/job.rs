@@ -13,7 +13,7 @@ use crate::call::Media;
 #[derive(Debug)]
 pub struct Job {
     /// The Call-ID.
-    pub label: Vec<u8>,
+    pub label: Arc<[u8]>,
     /// What it wants.
     pub wish: Wish,
     /// The request it came with; `None` when the core itself wants it.
@@ -31,7 +31,7 @@ impl Job {
     /// A job that was not tried yet.
     pub fn new(label: &[u8], wish: Wish, asker: Option<RequestId>, until: Instant) -> Self {
         Self {
-            label: label.to_vec(),
+            label: label.into(),
             wish,
             asker,
             until,
@@ -51,7 +51,7 @@ impl Job {
             .flat_map(|media| [media.offerer.local, media.answerer.local]);
         locals
             .map(Claim::Local)
-            .chain([Claim::Call(self.label.as_slice().into())])
+            .chain([Claim::Call(Arc::clone(&self.label))])
     }
 }
 

@@ -255,7 +255,7 @@ impl Layer {
     pub fn may_hold(&self, label: &[u8], answerer: SocketAddr) -> bool {
         self.calls.find(label, answerer).is_some()
             || self.busy.contains(&Claim::Call(label.into()))
-            || self.waiting.iter().any(|job| job.label == label)
+            || self.waiting.iter().any(|job| *job.label == *label)
     }
 
     /// Whether it may hold anything of a call. One that was not read yet may.
@@ -267,7 +267,7 @@ impl Layer {
     pub fn knows(&self, label: &[u8]) -> bool {
         self.calls.contains(label)
             || self.busy.contains(&Claim::Call(label.into()))
-            || self.waiting.iter().any(|job| job.label == label)
+            || self.waiting.iter().any(|job| *job.label == *label)
     }
 
     /// How it is.
@@ -659,7 +659,7 @@ impl Layer {
                     }
                     Plan::New => {
                         let new = NewSession {
-                            label: job.label.clone(),
+                            label: job.label.to_vec(),
                             owner: self.owner,
                             timeout_ms,
                             streams,

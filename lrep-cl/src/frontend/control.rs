@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::unix::UnixSocket;
 use crate::core::command::Outcome;
 use crate::json;
-use crate::operator::{Answer, Operator, Request, Table, Told};
+use crate::operator::{Answer, Operator, Request, Telling, Told};
 
 /// Longest request.
 const REQUEST_MAX: u64 = 4096;
@@ -69,7 +69,7 @@ async fn converse(mut stream: UnixStream, operator: &Operator) -> io::Result<()>
             );
             match operator.carry_out(request) {
                 Told::Answer(answer) => answer,
-                Told::Sessions(tables) => tell_sessions(&mut stream, tables).await?,
+                Told::Lines(tsls) => tell_lines(&mut stream, tsls).await?,
             }
         }
         Err(error) => Answer::Refused {
@@ -82,17 +82,18 @@ async fn converse(mut stream: UnixStream, operator: &Operator) -> io::Result<()>
     say(&mut stream, &line_of(&answer)?).await
 }
 
-/// Tells the sessions, a line each; then comes the answer.
-async fn tell_sessions(
-    stream: &mut UnixStream,
-    tables: Vec<(String, Table)>,
-) -> io::Result<Answer> {
-    for (tsl, table) in tables {
-        let sessions = match table.await {
+/// Tells what TSLs tell, in lines; then comes the answer.
+async fn tell_lines(stream: &mut UnixStream, tsls: Vec<(String, Telling)>) -> io::Result<Answer> {
+    for (tsl, telling) in tsls {
+        let sessions = match telling.await {
             Ok(Ok(Outcome::Table(sessions))) => sessions,
+            Ok(Ok(Outcome::Totals(totals))) => {
+                say(stream, &line_of(&json::totals(&tsl, &totals))?).await?;
+                continue;
+            }
             Ok(Err(error)) => {
                 return Ok(Answer::Refused {
-                    text: format!("cannot read the sessions of {tsl}: {error}"),
+                    text: format!("{tsl} cannot be asked: {error}"),
                 });
             }
             _ => return Err(io::ErrorKind::BrokenPipe.into()),

@@ -19,9 +19,11 @@ const DATAGRAM_MAX: usize = 65_535;
 const QUIET: Duration = Duration::from_millis(10);
 
 /// Takes datagrams until `stop`, then what has been received, then returns. `listener` is its place
-/// in the configuration.
+/// in the configuration. A socket that is `kept` goes on without this program: what comes later waits
+/// there for the next one.
 pub async fn serve(
     socket: Arc<UdpSocket>,
+    kept: bool,
     listener: usize,
     service: Arc<Service>,
     stop: CancellationToken,
@@ -40,6 +42,12 @@ pub async fn serve(
                 sleep(QUIET).await;
             }
         }
+    }
+    if kept {
+        while let Ok((len, peer)) = socket.try_recv_from(&mut buffer) {
+            service.datagram(listener, peer, &buffer[..len]);
+        }
+        return;
     }
     // A socket connected to itself receives from nobody else any more: the kernel tells later
     // senders at once that nobody is there, while what it has queued can still be read.

@@ -35,6 +35,8 @@ const RETRY: Duration = Duration::from_millis(100);
 pub struct UnixSocket {
     listener: UnixListener,
     path: PathBuf,
+    /// Whether both go on without this program.
+    kept: bool,
 }
 
 impl UnixSocket {
@@ -45,12 +47,23 @@ impl UnixSocket {
         let socket = Self {
             listener: UnixListener::bind(path)?,
             path: path.to_owned(),
+            kept: false,
         };
         if group.is_some() {
             chown(path, None, group)?;
         }
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         Ok(socket)
+    }
+
+    /// Goes on with a socket that the service manager has opened at `path`, and keeps.
+    pub fn inherit(listener: std::os::unix::net::UnixListener, path: &Path) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            listener: UnixListener::from_std(listener)?,
+            path: path.to_owned(),
+            kept: true,
+        })
     }
 
     /// Waits for a connection.
@@ -67,6 +80,9 @@ impl UnixSocket {
 
 impl Drop for UnixSocket {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         if let Err(error) = fs::remove_file(&self.path) {
             debug!("cannot remove {}: {error}", self.path.display());
         }
@@ -93,7 +109,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 }
 
 /// Answers connections until `stop`, then what these have sent, then returns. `listener` is its
-/// place in the configuration.
+/// place in the configuration. Connections to a socket that is kept wait there for the next program.
 pub async fn serve(
     socket: UnixSocket,
     listener: usize,
@@ -123,8 +139,10 @@ pub async fn serve(
             }
         }
     }
-    while let Ok(Ok(stream)) = timeout(QUIET, socket.accept()).await {
-        spawn(stream);
+    if !socket.kept {
+        while let Ok(Ok(stream)) = timeout(QUIET, socket.accept()).await {
+            spawn(stream);
+        }
     }
     drop(socket);
     connections.close();

@@ -84,7 +84,7 @@ fn is_unknown(error: &str) -> bool {
 }
 
 /// The tags of both parties in each dialog of the call, anywhere in what `dlg.dlg_list` told.
-fn tags(list: &Value, call_id: &str) -> Vec<(String, String)> {
+pub fn tags(list: &Value, call_id: &str) -> Vec<(String, String)> {
     match list {
         Value::Object(dialog) if dialog.get("call-id").is_some_and(|id| id == call_id) => {
             let tag = |party: &str| list[party]["tag"].as_str().map(str::to_owned);
@@ -160,7 +160,7 @@ impl Client {
 }
 
 /// What an answer to this request says; `None` for anything else.
-fn result(answer: &[u8], id: u64) -> Option<Result<Value, String>> {
+pub fn result(answer: &[u8], id: u64) -> Option<Result<Value, String>> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     if answer["id"] != id {
         return None;

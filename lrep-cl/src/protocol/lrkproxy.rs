@@ -72,6 +72,43 @@ pub struct Relay<'a> {
     pub call_id: &'a [u8],
 }
 
+/// The letter of a command that has fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Letter {
+    /// `S`
+    Set,
+    /// `D`
+    Delete,
+}
+
+impl Relay<'_> {
+    /// The command as a client sends it, without a cookie.
+    pub fn encode(&self, letter: Letter) -> Vec<u8> {
+        let letter: &[u8] = match letter {
+            Letter::Set => b"S",
+            Letter::Delete => b"D",
+        };
+        let tokens: [&[u8]; SPACES] = [
+            letter,
+            self.src_ip,
+            self.dst_ip,
+            self.snat_ip,
+            self.dnat_ip,
+            self.src_port,
+            self.dst_port,
+            self.snat_port,
+            self.dnat_port,
+            self.timeout,
+            self.call_id,
+        ];
+        tokens
+            .iter()
+            .flat_map(|token| [*token, b" "])
+            .collect::<Vec<_>>()
+            .concat()
+    }
+}
+
 /// Why an `S` or a `D` is no whole command.
 ///
 /// Such frames come from clients whose buffers have run over (a Call-ID of more than
@@ -241,6 +278,27 @@ impl NodeConfig {
         }
         record
     }
+
+    /// Reads such a record; `None` when it is none, or names ports that there are not.
+    pub fn decode(record: &[u8]) -> Option<Self> {
+        let record: &[u8; NODE_CONFIG_LEN] = record.try_into().ok()?;
+        let port = |slot: usize| {
+            let number = record.get(4 * slot..)?.first_chunk()?;
+            u16::try_from(i32::from_le_bytes(*number)).ok()
+        };
+        let address = |slot: usize| {
+            let text = record.get(12 + 20 * slot..)?.get(..20)?;
+            let end = text.iter().position(|byte| *byte == 0)?;
+            std::str::from_utf8(&text[..end]).ok()?.parse().ok()
+        };
+        Some(Self {
+            start_port: port(0)?,
+            end_port: port(1)?,
+            current_port: port(2)?,
+            internal_ip: address(0)?,
+            external_ip: address(1)?,
+        })
+    }
 }
 
 /// The answer to `P`.
@@ -273,6 +331,56 @@ mod tests {
         match decode(request, Framing::Datagram) {
             Some(Command::Set(relay) | Command::Delete(relay)) => relay,
             other => panic!("neither S nor D: {other:?}"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_for_an_engine_is_what_an_engine_decodes(
+            tokens in proptest::collection::vec("[!-~]{0,12}", 9),
+            call_id in "[!-~]{1,48}",
+            ports: [u16; 3],
+            addresses: [[u8; 4]; 2],
+        ) {
+            let token = |index: usize| tokens[index].as_bytes();
+            let relay = Relay {
+                src_ip: token(0),
+                dst_ip: token(1),
+                snat_ip: token(2),
+                dnat_ip: token(3),
+                src_port: token(4),
+                dst_port: token(5),
+                snat_port: token(6),
+                dnat_port: token(7),
+                timeout: token(8),
+                call_id: call_id.as_bytes(),
+            };
+            let (set, delete) = (relay.encode(Letter::Set), relay.encode(Letter::Delete));
+            prop_assert_eq!(decode(&set, Framing::Stream), Some(Command::Set(Ok(relay))));
+            prop_assert_eq!(decode(&delete, Framing::Stream), Some(Command::Delete(Ok(relay))));
+
+            let [start_port, end_port, current_port] = ports;
+            let [internal_ip, external_ip] = addresses.map(Ipv4Addr::from);
+            let node = NodeConfig { start_port, end_port, current_port, internal_ip, external_ip };
+            prop_assert_eq!(NodeConfig::decode(&node.encode()), Some(node));
+        }
+
+        #[test]
+        fn no_record_does_any_harm(record in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let read = NodeConfig::decode(&record);
+            prop_assert!(record.len() == NODE_CONFIG_LEN || read.is_none());
+        }
+    }
+
+    #[test]
+    fn a_record_with_a_port_that_there_is_not_is_none() {
+        let mut record = [0; NODE_CONFIG_LEN];
+        record[12..19].copy_from_slice(b"1.2.3.4");
+        record[32..39].copy_from_slice(b"1.2.3.4");
+        assert!(NodeConfig::decode(&record).is_some());
+        for number in [-1_i32, 65_536] {
+            record[4..8].copy_from_slice(&number.to_le_bytes());
+            assert_eq!(NodeConfig::decode(&record), None, "{number}");
         }
     }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use lrep_cl::config::{Config, Listen, Settings};
 use lrep_cl::driver::Driver;
+use lrep_cl::inherited::Inherited;
 use lrep_cl::server::{Server, Service};
 use lrep_cl::tsl::{
     Config as LayerConfig, Created, EndReason, Error, Event, NewSession, Refusal, Result,
@@ -282,7 +283,9 @@ impl Tsl for Memory {
     }
 
     async fn totals_get(&self) -> Result<Totals> {
-        Ok(Totals::default())
+        let mut totals = Totals::default();
+        totals.relayed.packets = 5;
+        Ok(totals)
     }
 }
 
@@ -336,7 +339,7 @@ impl Daemon {
                 .build()
                 .expect("a runtime");
             runtime.block_on(async {
-                let server = Server::start(config, vec![Driver::new(tsl)])
+                let server = Server::start(config, vec![Driver::new(tsl)], Inherited::default())
                     .await
                     .expect("starts");
                 let udp = server.udp_addresses().expect("addresses")[0];

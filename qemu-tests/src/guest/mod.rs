@@ -9,6 +9,7 @@ pub mod crowd;
 pub mod debug;
 pub mod lab;
 pub mod media_host;
+pub mod media_hosts;
 pub mod memory;
 pub mod module;
 pub mod netlink;

@@ -624,7 +624,7 @@ fn a_daemon_restarted_in_mid_call_loses_no_packet(lab: &Lab) -> Result<()> {
 }
 
 fn a_daemon_killed_in_mid_call_loses_no_packet(lab: &Lab) -> Result<()> {
-    daemon_ends_in_mid_call(lab, Signal::SIGKILL, 5)
+    daemon_ends_in_mid_call(lab, Signal::SIGKILL, 20)
 }
 
 fn daemon_ends_in_mid_call(lab: &Lab, signal: Signal, times: u32) -> Result<()> {

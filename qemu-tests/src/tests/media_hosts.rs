@@ -10,20 +10,18 @@
 //! ```
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
+use anyhow::{Context, Result, bail, ensure};
 
 use super::many_calls::ManyCalls;
 use super::{Test, tests};
 use crate::guest::lab::Lab;
-use crate::guest::media_host::{Certificates, MediaHost};
+use crate::guest::media_host::Certificates;
+use crate::guest::media_hosts::Host;
 use crate::guest::module;
-use crate::guest::netns::Namespace;
 use crate::guest::process::Process;
-use crate::guest::relay::Relay;
 use crate::guest::sip::{Setup, start_daemon, start_server};
 use crate::guest::topology::{Family, Topology, udp};
 use crate::guest::wait::{LIMIT, until};
@@ -34,6 +32,7 @@ pub const TESTS: &[Test] = tests![
     calls_avoid_a_media_host_that_is_frozen_and_return,
     calls_avoid_a_media_host_that_is_killed_and_return,
     calls_avoid_a_media_host_that_is_cut_off_and_return,
+    calls_go_to_a_media_host_behind_a_slow_link,
 ];
 
 /// Calls that are placed together.
@@ -46,19 +45,13 @@ const SECOND: &str = "127.0.0.1:22335";
 /// with five times SIPp would repeat itself.
 const IN_TURN: &[&str] = &["ALGORITHM=1", "RETRIES=2"];
 
-struct Host {
-    namespace: Namespace,
-    relay: Relay,
-    host: MediaHost,
-    served: Process,
-    created: u64,
-}
-
 /// All of it, running. Dropped in this order: the programs before the network.
 struct Exchange {
     _server: Process,
     _daemon: Process,
     hosts: Vec<Host>,
+    /// Sessions each had made when they were last looked at.
+    created: [u64; 2],
     net: Topology,
 }
 
@@ -67,35 +60,7 @@ impl Exchange {
         module::ensure_loaded()?;
         let net = Topology::new(lab)?;
         Family::Ipv4.set_forwarding(&net.relay, true)?;
-        net.relay.ip(&format!(
-            "link add media type bridge\n{}link set media up\n",
-            Family::Ipv4.add_address(3, 1, "media")
-        ))?;
-        let members = [("media1", 11), ("media2", 12)];
-        let addresses = members.map(|(name, host)| (name, Family::Ipv4.address(3, host)));
-        let certificates = Certificates::new(&addresses)?;
-        let mut hosts = Vec::new();
-        for ((name, number), (_, address)) in members.into_iter().zip(addresses) {
-            let namespace = Namespace::new(name)?;
-            net.relay.ip(&format!(
-                "link add {name} type veth peer name wire netns {name}\n\
-                 link set {name} master media up\n"
-            ))?;
-            namespace.ip(&format!(
-                "{}link set wire up\nroute add default via {}\n",
-                Family::Ipv4.add_address(3, number, "wire"),
-                Family::Ipv4.address(3, 1)
-            ))?;
-            let host = MediaHost::new(lab, &certificates, name, address)?;
-            let served = host.start(&namespace)?;
-            hosts.push(Host {
-                relay: Relay::open(&namespace)?,
-                namespace,
-                host,
-                served,
-                created: 0,
-            });
-        }
+        let (certificates, hosts) = Host::start(lab, &net, 2)?;
         configure(lab, &certificates, &hosts)?;
         let setup = Setup {
             socket: "udp:127.0.0.1:22333,udp:127.0.0.1:22335",
@@ -112,6 +77,7 @@ impl Exchange {
             _server: server,
             _daemon: daemon,
             hosts,
+            created: [0; 2],
             net,
         })
     }
@@ -121,11 +87,11 @@ impl Exchange {
         let many = ManyCalls::place(lab, &self.net, CALLS)?;
         let mut sessions = Vec::new();
         let mut given = [0; 2];
-        for (host, given) in self.hosts.iter_mut().zip(&mut given) {
+        for ((host, given), before) in self.hosts.iter().zip(&mut given).zip(&mut self.created) {
             sessions.extend(host.relay.sessions()?);
             let created = host.relay.totals()?.created;
-            *given = created - host.created;
-            host.created = created;
+            *given = created - *before;
+            *before = created;
         }
         ensure!(sessions.len() == CALLS as usize, "{sessions:?}");
         many.talk(&self.net, &sessions)?;
@@ -165,24 +131,22 @@ fn configure(lab: &Lab, certificates: &Certificates, hosts: &[Host]) -> Result<(
     let path = lab.file("media-hosts.toml");
     ensure!(path.as_os_str() == CONFIGURATION, "{}", path.display());
     let files = certificates.controller();
-    let urls: Vec<_> = hosts
-        .iter()
-        .map(|host| format!("grpc:{}", host.host.address()))
-        .collect();
-    let ip = |url: &str| -> Result<IpAddr> {
-        let address: SocketAddr = url.trim_start_matches("grpc:").parse()?;
-        Ok(address.ip())
+    let addresses = hosts.iter().map(Host::address);
+    let addresses = addresses.collect::<Result<Vec<_>>>()?;
+    let [first, second] = addresses[..] else {
+        bail!("not two hosts: {addresses:?}");
     };
     let mut text = format!(
-        "lreproxy_sock = [\"0 == {}\", \"1 == {}\"]\n\
+        "lreproxy_sock = [\"0 == grpc:{first}\", \"1 == grpc:{second}\"]\n\
          sets = [\"udp:{SECOND}=1\"]\n\
          lreproxy_disable_tout = 1\n\
          lreproxy_retr = 2\n\
          tls_cert = {:?}\ntls_key = {:?}\ntls_ca = {:?}\n",
-        urls[0], urls[1], files.certificate, files.key, files.authorities
+        files.certificate, files.key, files.authorities
     );
-    for url in &urls {
-        text += &format!("[media.\"{url}\"]\ninternal_ip = \"{}\"\n", ip(url)?);
+    for address in addresses {
+        let ip = address.ip();
+        text += &format!("[media.\"grpc:{address}\"]\ninternal_ip = \"{ip}\"\n");
     }
     fs::write(&path, text).context("cannot write the daemon's configuration")
 }
@@ -230,34 +194,23 @@ fn avoided(
 }
 
 fn calls_avoid_a_media_host_that_is_frozen_and_return(lab: &Lab) -> Result<()> {
-    avoided(
-        lab,
-        |host| host.served.signal(Signal::SIGSTOP),
-        |host| host.served.signal(Signal::SIGCONT),
-    )
+    avoided(lab, Host::freeze, |host| host.thaw())
 }
 
 fn calls_avoid_a_media_host_that_is_killed_and_return(lab: &Lab) -> Result<()> {
-    avoided(
-        lab,
-        |host| host.served.signal(Signal::SIGKILL),
-        |host| {
-            host.served = host.host.start(&host.namespace)?;
-            Ok(())
-        },
-    )
+    avoided(lab, Host::kill, Host::restart)
 }
 
 fn calls_avoid_a_media_host_that_is_cut_off_and_return(lab: &Lab) -> Result<()> {
-    avoided(
-        lab,
-        |host| host.namespace.ip("link set wire down\n"),
-        |host| {
-            host.namespace.ip("link set wire up\n")?;
-            // It went with the link.
-            let gateway = Family::Ipv4.address(3, 1);
-            host.namespace
-                .ip(&format!("route add default via {gateway}\n"))
-        },
-    )
+    avoided(lab, Host::cut_off, |host| host.put_back())
+}
+
+fn calls_go_to_a_media_host_behind_a_slow_link(lab: &Lab) -> Result<()> {
+    let mut exchange = Exchange::start(lab, IN_TURN)?;
+    exchange.hosts[1].slow_down(&exchange.net, "100ms")?;
+    for _ in 0..2 {
+        let given = exchange.calls(lab)?;
+        ensure!(given == [2, 2], "{given:?}");
+    }
+    Ok(())
 }

@@ -6,6 +6,7 @@ mod alarms;
 mod call;
 mod conformance;
 mod control;
+mod controllers;
 mod crowd;
 mod daemon;
 mod datapath;
@@ -125,6 +126,7 @@ pub const TESTS: &[&[Test]] = &[
     ynl::TESTS,
     daemon::TESTS,
     media_hosts::TESTS,
+    controllers::TESTS,
     remote::TESTS,
     call::TESTS,
     lifecycle::TESTS,
@@ -133,7 +135,7 @@ pub const TESTS: &[&[Test]] = &[
 ];
 
 /// Tests that take too long for every run: what others do a few times, often.
-pub const LONG_TESTS: &[&[Test]] = &[lifecycle::LONG];
+pub const LONG_TESTS: &[&[Test]] = &[lifecycle::LONG, controllers::LONG];
 
 /// Tests that need the debug kernel.
 pub const DEBUG_TESTS: &[&[Test]] = &[faults::TESTS, faults::ON_ALL_PATHS];

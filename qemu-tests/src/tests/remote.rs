@@ -18,6 +18,8 @@ use super::{Test, tests};
 use crate::guest::lab::Lab;
 use crate::guest::media_host::{Certificates, MediaHost};
 use crate::guest::module;
+use crate::guest::netns::Namespace;
+use crate::guest::process::Process;
 use crate::guest::relay::Relay;
 use crate::guest::rtp::Party;
 use crate::guest::sip::{Setup, start_daemon};
@@ -27,6 +29,7 @@ use crate::guest::wait::{LIMIT, until};
 pub const TESTS: &[Test] = tests![
     a_controller_on_another_host_works_with_the_relay,
     a_daemon_on_another_host_relays_calls,
+    a_daemon_relays_calls_by_an_engine_of_another_host,
 ];
 
 /// Certificates for the relay's host and a controller, and what serves that host's table.
@@ -58,23 +61,44 @@ fn a_controller_on_another_host_works_with_the_relay(lab: &Lab) -> Result<()> {
     })
 }
 
-/// The daemon on the caller's host answers a SIP server there with the relay of the host between.
 fn a_daemon_on_another_host_relays_calls(lab: &Lab) -> Result<()> {
+    let host = host(lab)?;
+    let daemon = &[
+        "--lreproxy-sock",
+        "grpc:10.1.0.1:22334",
+        "--tls-cert",
+        "/tmp/tls/sip1.pem",
+        "--tls-key",
+        "/tmp/tls/sip1.key",
+        "--tls-ca",
+        "/tmp/tls/ca.pem",
+    ];
+    relays_calls(lab, daemon, |relay| host.start(relay))
+}
+
+/// The engine is another daemon, which is asked in the protocol of SIP servers.
+fn a_daemon_relays_calls_by_an_engine_of_another_host(lab: &Lab) -> Result<()> {
+    let engine = Setup {
+        socket: "udp:10.1.0.1:19999",
+        daemon: &["--allow", "10.1.0.2"],
+        ..Setup::default()
+    };
+    let daemon = &["--lreproxy-sock", "udp:10.1.0.1:19999"];
+    relays_calls(lab, daemon, |relay| start_daemon(lab, relay, &engine))
+}
+
+/// A daemon on the caller's host answers a SIP server there with the relay of the host between, also
+/// after what serves that relay was killed and started again.
+fn relays_calls(
+    lab: &Lab,
+    daemon: &'static [&'static str],
+    serve: impl Fn(&Namespace) -> Result<Process>,
+) -> Result<()> {
     module::ensure_loaded()?;
     let net = Topology::new(lab)?;
-    let host = host(lab)?;
-    let served = host.start(&net.relay)?;
+    let served = serve(&net.relay)?;
     let setup = Setup {
-        daemon: &[
-            "--lreproxy-sock",
-            "grpc:10.1.0.1:22334",
-            "--tls-cert",
-            "/tmp/tls/sip1.pem",
-            "--tls-key",
-            "/tmp/tls/sip1.key",
-            "--tls-ca",
-            "/tmp/tls/ca.pem",
-        ],
+        daemon,
         ..Setup::default()
     };
     let _daemon = start_daemon(lab, &net.caller, &setup)?;
@@ -107,7 +131,7 @@ fn a_daemon_on_another_host_relays_calls(lab: &Lab) -> Result<()> {
     net.at_callee.forget();
     let sent = caller.send_rtp(WEST_RTP, 50..100)?;
     expect(&net.at_callee, EAST_RTP, CALLEE_RTP, &sent)?;
-    let _served = host.start(&net.relay)?;
+    let _served = serve(&net.relay)?;
     // The call is known again as soon as the table was read.
     let mut number = 2;
     until("the relay being worked with again", LIMIT, || {

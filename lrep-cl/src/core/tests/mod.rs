@@ -5,6 +5,7 @@
 mod balancing;
 mod model;
 mod operating;
+mod restarted;
 mod silenced;
 mod table;
 

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Whatever `nft -j list ruleset` prints: every finding about it says what it is about and what was
+//! found.
+
+use lrep_cl::doctor;
+
+/// What it printed.
+pub fn check(bytes: &[u8]) {
+    let Ok(ruleset) = serde_json::from_slice(bytes) else {
+        return;
+    };
+    let findings = doctor::firewall(&ruleset, &(20_000..=30_007));
+    assert!(!findings.is_empty());
+    for finding in findings {
+        assert!(!finding.about.is_empty() && !finding.found.is_empty());
+    }
+}
