@@ -9,7 +9,7 @@ use arbitrary::Arbitrary;
 use relay::ipv4::{self, HEADERS, Rewrite};
 use relay::payload;
 
-use crate::{reference, structured};
+use crate::{checksum_error, reference, structured};
 
 /// A packet, and before it where it is to leave to and whether a device completes its checksum.
 #[derive(Arbitrary, Debug)]
@@ -18,18 +18,6 @@ struct Input<'a> {
     partial: bool,
     headers: [u8; HEADERS],
     payload: &'a [u8],
-}
-
-/// How far the UDP checksum is from the right one, as a sum that is zero when it is right.
-fn error(packet: &[u8], partial: bool) -> u16 {
-    let expected = reference::sum(&reference::pseudo_header(packet));
-    if partial {
-        let field = reference::get_udp_checksum(packet);
-        // One's complement subtraction.
-        return reference::sum(&[field.to_be_bytes(), (!expected).to_be_bytes()].concat());
-    }
-    let datagram = reference::sum(&packet[20..]);
-    reference::sum(&[expected.to_be_bytes(), datagram.to_be_bytes()].concat())
 }
 
 /// Any bytes.
@@ -61,6 +49,10 @@ pub fn check(bytes: &[u8]) {
     reference::set_ip_checksum(&mut packet);
     let mut wanted = reference::forwarded(&packet, new);
     let mut relayed = packet.clone();
+    let error = |packet: &[u8]| {
+        let pseudo_header = reference::pseudo_header(packet);
+        checksum_error(&pseudo_header, &packet[20..], input.partial)
+    };
     let headers = relayed.first_chunk_mut().expect("there are headers");
     Rewrite::new(old, new).apply(headers, input.partial);
 
@@ -68,10 +60,7 @@ pub fn check(bytes: &[u8]) {
     if arriving.udp_checksum == 0 && !input.partial {
         assert_eq!(checksum, 0, "a checksum appeared");
     } else {
-        let (before, after) = (
-            error(&packet, input.partial),
-            error(&relayed, input.partial),
-        );
+        let (before, after) = (error(&packet), error(&relayed));
         // 0 and 0xffff are the same number.
         assert_eq!(before % 0xffff, after % 0xffff, "another error");
     }

@@ -48,6 +48,19 @@ fn structured<'a, T: Arbitrary<'a>>(bytes: &'a [u8]) -> Option<T> {
     T::arbitrary_take_rest(Unstructured::new(bytes)).ok()
 }
 
+/// How far the UDP checksum of a datagram is from the right one, as a sum that is zero when it is
+/// right. `partial`: the field holds no more than the sum of the pseudo header, as it does where a
+/// device is to complete it.
+fn checksum_error(pseudo_header: &[u8], datagram: &[u8], partial: bool) -> u16 {
+    let expected = reference::sum(pseudo_header);
+    if partial {
+        // One's complement subtraction.
+        return reference::sum(&[&datagram[6..8], &(!expected).to_be_bytes()].concat());
+    }
+    let datagram = reference::sum(datagram);
+    reference::sum(&[expected.to_be_bytes(), datagram.to_be_bytes()].concat())
+}
+
 /// What is wrong with an input has a name.
 fn is_named(error: &impl ToString) {
     assert!(!error.to_string().is_empty());

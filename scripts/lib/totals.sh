@@ -3,6 +3,7 @@
 
 totals=()
 failures=0
+failed_tests=()
 
 # count_cargo LOG, count_lines LOG: "PASSED FAILED", as the runner itself counted.
 count_cargo() {
@@ -10,6 +11,11 @@ count_cargo() {
 }
 count_lines() {
 	awk '/^[0-9]+ passed, [0-9]+ failed$/ { passed = $1; failed = $3 } END { print passed + 0, failed + 0 }' "$1"
+}
+
+# list_failed LOG: the failed tests, each with what its runner said of it on indented lines.
+list_failed() {
+	awk '/ \.\.\. FAILED|^FAILED  / { print; said = 1; next } said && /^    / { print; next } { said = 0 }' "$1"
 }
 
 # run_tests KIND LOG CMD...: a runner that fails without naming a failed test (it did not
@@ -25,15 +31,19 @@ run_tests() {
 		read -r passed failed < <(count_lines "$log")
 	fi
 	if [ "$failed" -eq 0 ] && { [ "$status" -ne 0 ] || [ "$passed" -eq 0 ]; }; then
-		printf 'error: the %s tests did not run to their end (exit code %d)\n' "$kind" "$status" >&2
+		failed_tests+=("error: the $kind tests did not run to their end (exit code $status)")
 		failed=1
+	elif [ "$failed" -gt 0 ]; then
+		failed_tests+=("$(list_failed "$log")")
 	fi
 	failures=$((failures + failed))
 	totals+=("$(printf '%-8s %d passed, %d failed' "$kind:" "$passed" "$failed")")
 }
 
+# What failed is told again beside the totals: the output of a whole run is long.
 print_totals() {
 	printf '\n'
+	[ "${#failed_tests[@]}" -eq 0 ] || printf '%s\n' "${failed_tests[@]}" ''
 	printf '%s\n' "${totals[@]}"
 	printf '%s\n' "${totals[@]}" |
 		awk '{ passed += $2; failed += $4 } END { printf "%d passed, %d failed\n", passed, failed }'

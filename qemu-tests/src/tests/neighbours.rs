@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -233,25 +233,39 @@ fn arrived(line: &Line, wanted: usize) -> Result<Vec<(u8, Datagram)>> {
 }
 
 fn a_route_that_flips_under_traffic_loses_no_packet(lab: &Lab, path: Path) -> Result<()> {
+    const ROUNDS: u8 = 20;
     let line = Line::to_afar(lab, path)?;
     line.add_gateways(2)?;
     line.net.relay.ip(&line.route_by(0))?;
     let stop = AtomicBool::new(false);
+    let count = AtomicU16::new(0);
     let wire = &line.sender;
     let path = line.path;
     let sent = thread::scope(|scope| {
         let sender = scope.spawn(|| -> Result<_> {
             let mut sent = Vec::new();
-            let mut number = 0;
             while !stop.load(Ordering::Relaxed) {
+                let number = count.fetch_add(1, Ordering::Relaxed);
                 sent.extend(send(wire, path, number..number + 1)?);
-                number += 1;
                 thread::sleep(Duration::from_millis(1));
             }
             Ok(sent)
         });
-        let flips: String = (0..100).map(|number| line.route_by(number % 2)).collect();
-        let flipped = line.net.relay.ip(&flips);
+        // Each round flips as fast as the kernel can, and rests on the other way than the round
+        // before until at least one whole packet was sent.
+        let flipped = (0..ROUNDS).try_for_each(|round| {
+            let flips: String = (0..11)
+                .map(|flip| line.route_by((round + flip) % 2))
+                .collect();
+            line.net.relay.ip(&flips)?;
+            let before = count.load(Ordering::Relaxed);
+            until("the sender went on", LIMIT, || {
+                Ok(
+                    (count.load(Ordering::Relaxed) >= before + 2 || sender.is_finished())
+                        .then_some(()),
+                )
+            })
+        });
         stop.store(true, Ordering::Relaxed);
         let sent = sender.join().map_err(|_| anyhow!("the sender panicked"))?;
         flipped.and(sent)
@@ -275,7 +289,10 @@ fn a_route_that_flips_under_traffic_loses_no_packet(lab: &Lab, path: Path) -> Re
         "it went the old way"
     );
     let flips = seen.windows(2).filter(|pair| pair[0].0 != pair[1].0);
-    ensure!(flips.count() > 1, "nothing flipped under traffic");
+    ensure!(
+        flips.count() >= usize::from(ROUNDS) / 2,
+        "nothing flipped under traffic"
+    );
     Ok(())
 }
 
