@@ -84,6 +84,20 @@ impl Route {
     /// Only on loopback parties are expected there.
     pub(crate) fn resolve(
         net: Net,
+        way: (SocketAddr, SocketAddr),
+        sending: &Sending,
+    ) -> Result<Self, NoRoute> {
+        match Self::look_up(net, way, sending) {
+            // While a route is replaced, a reader that has found the old one is told that there is
+            // none: `fib_table_lookup()` passes over what `fib_release_info()` has marked dead,
+            // `fib6_info_hold_safe()` fails. The new one is there by then.
+            Err(NoRoute::Unreachable) => Self::look_up(net, way, sending),
+            found => found,
+        }
+    }
+
+    fn look_up(
+        net: Net,
         (from, to): (SocketAddr, SocketAddr),
         sending: &Sending,
     ) -> Result<Self, NoRoute> {

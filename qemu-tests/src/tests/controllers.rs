@@ -9,6 +9,7 @@ use std::net::UdpSocket;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use super::many_calls::ManyCalls;
 use super::{Test, tests};
@@ -17,7 +18,7 @@ use crate::guest::media_host::Certificates;
 use crate::guest::media_hosts::Host;
 use crate::guest::module;
 use crate::guest::process::Process;
-use crate::guest::sip::{Setup, start_daemon, start_server};
+use crate::guest::sip::{Setup, lrep_cl, start_daemon, start_server};
 use crate::guest::topology::{Topology, udp};
 use crate::guest::wait::{LIMIT, until};
 
@@ -56,6 +57,8 @@ const SETUPS: [(&str, &[&str]); 2] = [
             "1",
             "--port-parts",
             "127.0.0.1,127.0.0.2",
+            "--control-sock",
+            CONTROL_SOCKETS[0],
         ],
     ),
     (
@@ -68,12 +71,15 @@ const SETUPS: [(&str, &[&str]); 2] = [
             "--port-parts",
             "127.0.0.2,127.0.0.1",
             "--control-sock",
-            "/tmp/second.sock",
+            CONTROL_SOCKETS[1],
         ],
     ),
 ];
 
 const CONFIGURATION: &str = "/tmp/controllers.toml";
+
+/// Where their operators ask.
+const CONTROL_SOCKETS: [&str; 2] = ["/tmp/first.sock", "/tmp/second.sock"];
 
 /// One of the daemons.
 struct Controller {
@@ -153,12 +159,28 @@ impl Installation {
         }
         configure(lab, &certificates, &hosts, algorithm, weights)?;
         let controllers = (0..controllers).map(|number| Controller::start(lab, &net, number));
-        Ok(Self {
+        let installation = Self {
             controllers: controllers.collect::<Result<_>>()?,
             hosts,
             net,
             calls: 0,
-        })
+        };
+        installation.wait_until_ready()?;
+        Ok(installation)
+    }
+
+    /// Waits until each controller knows what each host holds.
+    fn wait_until_ready(&self) -> Result<()> {
+        for socket in &CONTROL_SOCKETS[..self.controllers.len()] {
+            let arguments = ["tsl", "list", "--json", "--control-sock", socket];
+            until("every host ready", LIMIT, || {
+                let listed = self.net.relay.run(&lrep_cl(), &arguments)?;
+                let listed: Vec<Value> = serde_json::from_str(&listed).context("no JSON")?;
+                let ready = listed.iter().filter(|tsl| tsl["health"] == "ready").count();
+                Ok((ready == self.hosts.len()).then_some(()))
+            })?;
+        }
+        Ok(())
     }
 
     /// Has each controller place the same new calls; tells which they are.

@@ -4,16 +4,20 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
+use super::fixture::expect;
 use super::{Test, tests};
 use crate::guest::lab::Lab;
 use crate::guest::module;
 use crate::guest::process::Process;
 use crate::guest::relay::Relay;
-use crate::guest::rtp::{SIZE, rtp, send_all};
+use crate::guest::rtp::{Party, SIZE, rtp, send_all};
 use crate::guest::sip::{Setup, start_daemon};
 use crate::guest::topology::{CALLEE, CALLER, EAST, Topology, WEST, udp};
 use crate::guest::wait::{LIMIT, until};
@@ -21,6 +25,7 @@ use crate::guest::wait::{LIMIT, until};
 pub const TESTS: &[Test] = tests![
     a_party_at_the_relay_is_refused_with_a_cure,
     a_call_above_the_limit_is_refused_with_a_cure,
+    a_flood_of_half_open_calls_harms_no_other,
     a_stranger_is_logged_with_the_call_and_his_address,
 ];
 
@@ -55,8 +60,9 @@ impl Controlled {
         })
     }
 
-    /// Asks for a relay for a call between the caller and a callee, on a block of ports.
-    fn set(&self, call_id: &str, callee: IpAddr, port: u16) -> Result<Vec<u8>> {
+    /// Sends the request for a relay for a call between the caller and a callee, on a block of
+    /// ports, and returns it.
+    fn request(&self, call_id: &str, callee: IpAddr, port: u16) -> Result<String> {
         let cookie = self.cookie.get();
         self.cookie.set(cookie + 1);
         let request = format!(
@@ -64,11 +70,24 @@ impl Controlled {
             port + 2
         );
         self.server.send(request.as_bytes())?;
+        Ok(request)
+    }
+
+    /// The next answer of the daemon.
+    fn answer(&self) -> Result<Vec<u8>> {
         let mut answer = [0; 512];
         let length = self.server.recv(&mut answer).context("no answer")?;
-        let answer = answer[..length].strip_prefix(request.as_bytes());
+        Ok(answer[..length].to_vec())
+    }
+
+    /// Asks for a relay for a call between the caller and a callee, on a block of ports.
+    fn set(&self, call_id: &str, callee: IpAddr, port: u16) -> Result<Vec<u8>> {
+        let request = self.request(call_id, callee, port)?;
+        let answer = self.answer()?;
+        let answer = answer.strip_prefix(request.as_bytes());
         Ok(answer.context("an answer to something else")?.to_vec())
     }
+
     /// Asks until there is a relay: the kernel may take longer than the daemon's answer waits for it,
     /// and a SIP server asks again when a phone repeats itself.
     fn install(&self, call_id: &str, callee: IpAddr, port: u16) -> Result<()> {
@@ -124,6 +143,79 @@ fn a_call_above_the_limit_is_refused_with_a_cure(lab: &Lab) -> Result<()> {
         (totals.sessions, totals.refused) == (2, (1, 0, 0)),
         "{totals:?}"
     );
+    Ok(())
+}
+
+fn a_flood_of_half_open_calls_harms_no_other(lab: &Lab) -> Result<()> {
+    const LIMIT_OF_THEM: u16 = 20;
+    const FLOOD: u16 = 400;
+    const AT_ONCE: u16 = 16;
+    // Of a call on hold nobody knows where its media is to go.
+    const HELD: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let controlled = Controlled::start(lab, &["--half-open-max", "20"])?;
+    controlled.install("talking", CALLEE, 20_000)?;
+    let caller = Party::new(&controlled.net.caller, SocketAddr::new(CALLER, 40_000))?;
+    let is_over = AtomicBool::new(false);
+    let (answers, sent) = thread::scope(|scope| {
+        let talking = scope.spawn(|| -> Result<_> {
+            let mut sent = Vec::new();
+            for number in 0.. {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                let to = SocketAddr::new(WEST, 20_002);
+                sent.extend(caller.send_rtp(to, number..number + 1)?);
+                thread::sleep(Duration::from_millis(2));
+            }
+            Ok(sent)
+        });
+        let flood = || -> Result<_> {
+            let mut answers = Vec::new();
+            for first in (0..FLOOD).step_by(AT_ONCE.into()) {
+                for number in first..first + AT_ONCE {
+                    let port = 20_004 + 4 * number;
+                    controlled.request(&format!("begun{number}"), HELD, port)?;
+                }
+                for _ in 0..AT_ONCE {
+                    answers.push(controlled.answer()?);
+                }
+            }
+            Ok(answers)
+        };
+        let answers = flood();
+        is_over.store(true, Ordering::Relaxed);
+        let sent = talking.join().map_err(|_| anyhow!("the caller panicked"))?;
+        Ok::<_, anyhow::Error>((answers?, sent?))
+    })?;
+    let with = |end: &[u8]| {
+        answers
+            .iter()
+            .filter(|answer| answer.ends_with(end))
+            .count()
+    };
+    let (made, refused) = (with(b" OK"), with(b" ER"));
+    ensure!(
+        (made, refused) == (LIMIT_OF_THEM.into(), (FLOOD - LIMIT_OF_THEM).into()),
+        "{made} were made and {refused} refused"
+    );
+    let totals = controlled.relay.totals()?;
+    ensure!(
+        (totals.sessions, totals.half_open) == (u64::from(LIMIT_OF_THEM) + 1, LIMIT_OF_THEM.into()),
+        "{totals:?}"
+    );
+    logged(lab, &["ERROR", "begun", "raise half_open_max"])?;
+    // Who talked went on talking.
+    let from = SocketAddr::new(EAST, 20_000);
+    let callee = SocketAddr::new(CALLEE, 41_000);
+    expect(&controlled.net.at_callee, from, callee, &sent)?;
+    // Calls that are answered are still made, and an answer makes room for one more.
+    controlled.install("answered", CALLEE, 29_000)?;
+    let answer = controlled.set("begun", HELD, 29_004)?;
+    ensure!(answer == b"ER", "{}", answer.escape_ascii());
+    controlled.install("begun0", CALLEE, 20_004)?;
+    controlled.install("begun", HELD, 29_004)?;
+    let last = controlled.relay.totals()?;
+    ensure!(last.half_open == u64::from(LIMIT_OF_THEM), "{last:?}");
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use genl_proto::generated::DropReason;
 
 use super::fixture::{expect_frames, idle_relay, session_on};
@@ -270,7 +270,8 @@ fn a_route_that_flips_under_traffic_loses_no_packet(lab: &Lab, path: Path) -> Re
         let sent = sender.join().map_err(|_| anyhow!("the sender panicked"))?;
         flipped.and(sent)
     })?;
-    let seen = arrived(&line, sent.len())?;
+    let seen = arrived(&line, sent.len())
+        .with_context(|| format!("the session: {:?}", line.relay.get(line.id)))?;
     ensure!(
         seen.iter()
             .map(|(_, one)| &one.payload)
