@@ -9,7 +9,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLA_HEADER_SIZE, NlasIterator};
+use netlink_packet_core::{NLA_ALIGNTO, NLA_HEADER_SIZE, NLA_TYPE_MASK};
 
 use crate::generated::{Attribute, Kind};
 
@@ -83,10 +83,17 @@ impl DecodeError {
     }
 }
 
+/// Most attributes a set has.
+const SET_MAX: usize = 16;
+
 /// The attributes of a message or nest.
 pub(crate) struct Attributes<'a> {
     set: &'static [Attribute],
-    found: Vec<Value<'a>>,
+    bytes: &'a [u8],
+    /// Where what begins with the last attribute of each number of the set is, from the end of
+    /// the bytes; 0 without one. The numbers begin at 1.
+    last: [u32; SET_MAX],
+    unknown: Unknown,
 }
 
 /// What is done with attributes of unknown numbers.
@@ -123,50 +130,84 @@ impl<'a> Attributes<'a> {
         bytes: &'a [u8],
         unknown: Unknown,
     ) -> Result<Self, DecodeError> {
-        let mut found = Vec::new();
-        for attribute in NlasIterator::new(bytes) {
-            let truncated = DecodeError::of_message(Problem::Truncated);
-            let Ok(attribute) = attribute else {
-                return Err(truncated);
+        let mut last = [0; SET_MAX];
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            // A message's length is a number of 32 bits.
+            let from_end = u32::try_from(rest.len()).unwrap_or(0);
+            let Some((id, _)) = next(&mut rest) else {
+                return Err(DecodeError::of_message(Problem::Truncated));
             };
-            let (id, length) = (attribute.kind(), usize::from(attribute.length()));
-            let Some(bytes) = attribute.into_inner().get(NLA_HEADER_SIZE..length) else {
-                return Err(truncated);
-            };
-            match set.iter().find(|known| known.id == id) {
-                Some(attribute) => found.push(Value {
-                    attribute,
-                    bytes,
-                    unknown,
-                }),
+            match known(set, id) {
+                Some((slot, _)) => last[slot] = from_end,
                 None if unknown == Unknown::Skipped => {}
                 None => return Err(DecodeError::of_message(Problem::Unexpected(id))),
             }
         }
-        Ok(Self { set, found })
+        Ok(Self {
+            set,
+            bytes,
+            last,
+            unknown,
+        })
     }
 
     /// All attributes of this number, in their order.
     pub(crate) fn all(&self, id: u16) -> impl Iterator<Item = Value<'a>> {
-        self.found
-            .iter()
-            .copied()
-            .filter(move |value| value.attribute.id == id)
+        let attribute = known(self.set, id).map(|(_, attribute)| attribute);
+        let (mut rest, unknown) = (self.bytes, self.unknown);
+        let all = std::iter::from_fn(move || next(&mut rest));
+        all.filter(move |(found, _)| *found == id)
+            .filter_map(move |(_, bytes)| {
+                Some(Value {
+                    attribute: attribute?,
+                    bytes,
+                    unknown,
+                })
+            })
     }
 
     /// The attribute of this number; as in the kernel, the last one counts.
     pub(crate) fn get(&self, id: u16) -> Option<Value<'a>> {
-        self.all(id).last()
+        let (slot, attribute) = known(self.set, id)?;
+        let begin = self.bytes.len().checked_sub(self.last[slot] as usize)?;
+        let (_, bytes) = next(&mut self.bytes.get(begin..)?)?;
+        Some(Value {
+            attribute,
+            bytes,
+            unknown: self.unknown,
+        })
     }
 
     /// The attribute of this number, which must be there.
     pub(crate) fn required(&self, id: u16) -> Result<Value<'a>, DecodeError> {
         self.get(id).ok_or_else(|| {
-            let known = self.set.iter().find(|known| known.id == id);
-            let name = known.map_or("attribute", |known| known.name);
+            let name = known(self.set, id).map_or("attribute", |(_, attribute)| attribute.name);
             DecodeError::at(name, Problem::Missing)
         })
     }
+}
+
+/// The attribute of this number in a set, and its place there: the one its number says.
+fn known(set: &'static [Attribute], id: u16) -> Option<(usize, &'static Attribute)> {
+    let slot = usize::from(id)
+        .checked_sub(1)
+        .filter(|slot| *slot < SET_MAX)?;
+    let attribute = set.get(slot)?;
+    (attribute.id == id).then_some((slot, attribute))
+}
+
+/// Takes the first attribute of a run: its number and its value. `None` when it does not fit into
+/// the bytes there are.
+fn next<'a>(run: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
+    let (&[l0, l1, k0, k1], _) = run.split_first_chunk::<NLA_HEADER_SIZE>()?;
+    let length = usize::from(u16::from_ne_bytes([l0, l1]));
+    let value = run.get(NLA_HEADER_SIZE..length)?;
+    // The last one may do without its padding.
+    *run = run
+        .get(length.next_multiple_of(NLA_ALIGNTO)..)
+        .unwrap_or_default();
+    Some((u16::from_ne_bytes([k0, k1]) & NLA_TYPE_MASK, value))
 }
 
 impl<'a> Value<'a> {

@@ -61,6 +61,24 @@ impl Request {
         }
     }
 
+    /// Whether it is answered by one [`Answer`](crate::Answer) when it is carried out: not when it is
+    /// only acknowledged, nor when it is a dump.
+    pub const fn is_answered_once(&self) -> bool {
+        match self {
+            Self::SessionNew(_)
+            | Self::SessionDel(_)
+            | Self::SessionGet(_)
+            | Self::SessionFlush(_)
+            | Self::SessionBulkNew(_)
+            | Self::ConfigGet
+            | Self::TotalsGet => true,
+            Self::SessionSet(_)
+            | Self::SessionBulkDel(_)
+            | Self::SessionDump
+            | Self::ConfigSet(_) => false,
+        }
+    }
+
     /// Reads what [`Request::encode`] has written for this command. `session-get` without an `id`
     /// is the dump.
     ///

@@ -15,10 +15,20 @@ pub struct EncodeError {
     length: usize,
 }
 
+/// Bytes of a command that most need less than.
+const USUAL: usize = 512;
+
 /// Attributes in the making.
-#[derive(Default)]
 pub(crate) struct Writer {
     bytes: Vec<u8>,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::with_capacity(USUAL),
+        }
+    }
 }
 
 impl Writer {
@@ -78,8 +88,18 @@ impl Writer {
         id: u16,
         write: impl FnOnce(&mut Self) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
-        let mut inside = Self::default();
-        write(&mut inside)?;
-        self.bytes(id | NLA_F_NESTED, &inside.bytes)
+        let begin = self.bytes.len();
+        // The length follows when it is known.
+        self.bytes(id | NLA_F_NESTED, &[])?;
+        write(self)?;
+        let length = self.bytes.len() - begin;
+        let error = EncodeError {
+            length: length - NLA_HEADER_SIZE,
+        };
+        let length = u16::try_from(length).map_err(|_| error)?;
+        if let Some(field) = self.bytes.get_mut(begin..begin + size_of::<u16>()) {
+            field.copy_from_slice(&length.to_ne_bytes());
+        }
+        Ok(())
     }
 }

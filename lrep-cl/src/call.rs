@@ -7,10 +7,11 @@
 //! streams, RTP and RTCP. Nothing here does I/O: the caller asks what to do, does it, and tells
 //! what came of it.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use ahash::HashMap;
 
 use crate::tsl::{Endpoint, Learning, SessionId, SessionState, Stream, StreamKind};
 

@@ -19,10 +19,11 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use ahash::HashMap;
 use tracing::{debug, error, info, warn};
 
 use self::command::{Command, Outcome, Token};
@@ -187,14 +188,14 @@ impl Core {
             balancers: balancers(&config),
             config,
             layers,
-            homes: HashMap::new(),
+            homes: HashMap::default(),
             cache: ReplyCache::new(CACHED_ANSWERS),
             sources: Sources::default(),
             new_calls: Bucket::new(now),
             draining: false,
             refused: BTreeMap::new(),
             alarms: Alarms::default(),
-            pending: HashMap::new(),
+            pending: HashMap::default(),
             due: VecDeque::new(),
             request: 0,
             token: 0,

@@ -109,7 +109,8 @@ async fn drive<T: Tsl>(
         }
         let (tsl, listener) = (Arc::clone(&tsl), Arc::clone(&listener));
         commands.spawn(async move {
-            let result = timeout(bound, carry_out(&*tsl, command)).await;
+            // Boxed, since it is large, and is moved until it is first polled.
+            let result = timeout(bound, Box::pin(carry_out(&*tsl, command))).await;
             asker.tell(result.unwrap_or(Err(Error::NoAnswer)), &*listener);
         });
     }

@@ -7,11 +7,14 @@
 //! ones are left out.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{BufWriter, Write};
+use std::time::SystemTime;
 
 use tracing::{Span, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 
@@ -71,8 +74,10 @@ pub fn subscriber(
     format: LogFormat,
     to: impl Write + Send + 'static,
 ) -> (Box<dyn Subscriber + Send + Sync>, WorkerGuard, Verbosity) {
-    let (writer, guard) = NonBlocking::new(to);
+    // Lines that wait together are written together: the thread flushes when none waits any more.
+    let (writer, guard) = NonBlocking::new(BufWriter::new(to));
     let builder = tracing_subscriber::fmt()
+        .with_timer(Utc)
         .with_writer(writer)
         .with_max_level(LevelFilter::TRACE);
     match format {
@@ -89,6 +94,19 @@ pub fn subscriber(
     }
 }
 
+/// The time in UTC, to the microsecond (RFC 3339).
+struct Utc;
+
+impl FormatTime for Utc {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        write!(
+            writer,
+            "{}",
+            humantime::format_rfc3339_micros(SystemTime::now())
+        )
+    }
+}
+
 /// The span that everything about one call is logged in.
 pub fn call_span(call_id: &[u8]) -> Span {
     tracing::info_span!("call", call_id = %CallId(call_id))
@@ -100,7 +118,12 @@ pub struct CallId<'a>(pub &'a [u8]);
 
 impl fmt::Display for CallId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.escape_ascii().fmt(f)
+        // Mostly there is nothing to escape.
+        let is_plain = |byte: &u8| byte.is_ascii_graphic() && !br#"\'""#.contains(byte);
+        match std::str::from_utf8(self.0) {
+            Ok(text) if self.0.iter().all(is_plain) => f.write_str(text),
+            _ => self.0.escape_ascii().fmt(f),
+        }
     }
 }
 
@@ -176,5 +199,10 @@ mod tests {
             CallId(b"a\n\x1b[31m\xff@host").to_string(),
             r"a\n\x1b[31m\xff@host"
         );
+        for byte in 0..=u8::MAX {
+            let call_id = [b'a', byte];
+            let escaped = call_id.escape_ascii().to_string();
+            assert_eq!(CallId(&call_id).to_string(), escaped);
+        }
     }
 }

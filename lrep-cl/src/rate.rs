@@ -3,10 +3,11 @@
 //! How often something may happen: token buckets, as the generic cell rate algorithm keeps them
 //! (ITU-T I.371, annex A), in one number each.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZero;
 use std::time::{Duration, Instant};
+
+use ahash::HashMap;
 
 /// What may be saved up: the tokens of this long.
 const BURST: Duration = Duration::from_secs(1);

@@ -6,10 +6,12 @@
 //! times in five seconds. The cookie alone is no key: process ids and sequence numbers repeat
 //! after a restart of the SIP server and between hosts.
 
+use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
+
+use ahash::HashMap;
 
 /// How long an answer is kept.
 pub const LIFE: Duration = Duration::from_secs(40);
@@ -39,7 +41,7 @@ impl<K: Clone + Eq + Hash> ReplyCache<K> {
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity,
-            entries: HashMap::new(),
+            entries: HashMap::default(),
             answered: VecDeque::new(),
         }
     }

@@ -2,6 +2,9 @@
 
 //! What the log says about sessions.
 
+use std::fmt::Write;
+use std::net::SocketAddr;
+
 use nix::errno::Errno;
 use tracing::{info, warn};
 
@@ -10,10 +13,30 @@ use crate::tsl::{self, Alarm, AlarmReason, EndReason, Endpoint, SessionState};
 
 /// A party and where the relay faces it.
 pub fn party(party: &Endpoint) -> String {
+    let mut text = String::with_capacity(64);
     match party.remote {
-        Some(remote) => format!("{remote} at {}", party.local),
-        None => format!("on hold at {}", party.local),
+        Some(remote) => push(&mut text, remote),
+        None => text.push_str("on hold"),
     }
+    text.push_str(" at ");
+    push(&mut text, party.local);
+    text
+}
+
+/// Writes an address and a port. Each call has four in the log, so what is most frequent does not
+/// take the way of everything that can be formatted.
+fn push(text: &mut String, address: SocketAddr) {
+    let SocketAddr::V4(address) = address else {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{address}");
+        return;
+    };
+    let mut number = itoa::Buffer::new();
+    for (octet, end) in address.ip().octets().into_iter().zip(['.', '.', '.', ':']) {
+        text.push_str(number.format(octet));
+        text.push(end);
+    }
+    text.push_str(number.format(address.port()));
 }
 
 /// Of what kind a failed command is, and what is to be done about it.
@@ -90,4 +113,25 @@ pub fn log_end(session: &SessionState, reason: EndReason) {
         age_s = session.age_ms / 1000,
         "relay ended"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_party_is_told_as_its_addresses_print() {
+        for (local, remote) in [
+            ("192.0.2.1:20000", "203.0.113.255:4000"),
+            ("0.0.0.0:0", "255.255.255.255:65535"),
+            ("[2001:db8::1]:20000", "[2001:db8::2]:1"),
+        ] {
+            let local = local.parse().expect("an address");
+            let remote = remote.parse().expect("an address");
+            let told = party(&Endpoint::new(local, Some(remote)));
+            assert_eq!(told, format!("{remote} at {local}"));
+            let held = party(&Endpoint::new(local, None));
+            assert_eq!(held, format!("on hold at {local}"));
+        }
+    }
 }

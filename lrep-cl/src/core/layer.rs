@@ -7,10 +7,11 @@
 //! the one before. When an outcome is unknown, or events were lost, nothing more is sent until all
 //! outcomes are in; then the table is read anew, and what was asked is decided on what is there.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use ahash::HashSet;
 use nix::errno::Errno;
 use tracing::{debug, error, info, warn};
 
@@ -60,7 +61,8 @@ enum Purpose {
 #[derive(Debug)]
 struct Flight {
     since: Instant,
-    purpose: Purpose,
+    /// Boxed, since flights are moved whenever one lands.
+    purpose: Box<Purpose>,
 }
 
 /// Whether the TSL can be worked with.
@@ -173,7 +175,7 @@ impl Layer {
             listening: false,
             again: false,
             in_flight: BTreeMap::new(),
-            busy: HashSet::new(),
+            busy: HashSet::default(),
             waiting: VecDeque::new(),
             collisions: 0,
             full_until: None,
@@ -232,7 +234,7 @@ impl Layer {
         let making = self
             .in_flight
             .values()
-            .filter(|flight| matches!(flight.purpose, Purpose::Make(..)));
+            .filter(|flight| matches!(*flight.purpose, Purpose::Make(..)));
         (self.calls.len() + making.count()) as u64
     }
 
@@ -246,7 +248,7 @@ impl Layer {
         let working = self
             .in_flight
             .values()
-            .any(|flight| !matches!(flight.purpose, Purpose::Look));
+            .any(|flight| !matches!(*flight.purpose, Purpose::Look));
         !working && self.waiting.is_empty()
     }
 
@@ -347,7 +349,7 @@ impl Layer {
         io: &mut Io<'_>,
     ) -> Option<Vec<SessionState>> {
         let flight = self.in_flight.remove(&token)?;
-        let table = match (flight.purpose, result) {
+        let table = match (*flight.purpose, result) {
             (Purpose::Subscribe, Ok(_)) => {
                 self.listening = true;
                 self.send(
@@ -501,7 +503,7 @@ impl Layer {
             let looking = self
                 .in_flight
                 .values()
-                .any(|flight| matches!(flight.purpose, Purpose::Look));
+                .any(|flight| matches!(*flight.purpose, Purpose::Look));
             if !looking {
                 self.send(Command::Totals, Purpose::Look, io);
             }
@@ -520,8 +522,11 @@ impl Layer {
     fn send(&mut self, command: Command, purpose: Purpose, io: &mut Io<'_>) {
         *io.token += 1;
         let token = *io.token;
-        let since = io.now;
-        self.in_flight.insert(token, Flight { since, purpose });
+        let flight = Flight {
+            since: io.now,
+            purpose: Box::new(purpose),
+        };
+        self.in_flight.insert(token, flight);
         io.actions.push(Action::Command {
             tsl: self.index,
             token,
@@ -618,7 +623,7 @@ impl Layer {
             return;
         }
         // What an earlier job that stays wants, a later one must not have.
-        let mut held: HashSet<Claim> = HashSet::new();
+        let mut held: HashSet<Claim> = HashSet::default();
         let mut kept = VecDeque::new();
         while let Some(job) = self.waiting.pop_front() {
             if self.state != State::Ready || self.in_flight.len() >= WINDOW {

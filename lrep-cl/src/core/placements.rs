@@ -2,9 +2,11 @@
 
 //! Where calls are: a call stays with the TSL it was given to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use ahash::HashMap;
 
 /// The TSL of each call, by Call-ID, until it was not asked for a while.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ impl Placements {
     pub fn new(life: Duration, size: usize) -> Self {
         Self {
             life,
-            places: HashMap::with_capacity(size),
+            places: HashMap::with_capacity_and_hasher(size, Default::default()),
             ends: BTreeSet::new(),
         }
     }

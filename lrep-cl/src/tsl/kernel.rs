@@ -1,27 +1,25 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! The kernel module, over generic netlink.
-//!
-//! The kernel carries a command out inside the system call that sends it, so a kernel that is
-//! stuck blocks the sending thread. Sockets therefore live on a thread of their own, and nobody
-//! who waits for an answer is held up by more than its own wait.
+
+mod channel;
 
 use std::io;
 use std::pin::pin;
-use std::thread;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use futures_util::StreamExt;
 use genetlink::message::RawGenlMessage;
 use genetlink::{GenetlinkError, GenetlinkHandle, new_connection};
 use genl_proto::generated::{Command, GROUP_EVENTS, GROUP_REPORTS};
 use genl_proto::{Answer, Message, Request};
-use netlink_packet_core::{NLM_F_DUMP_INTR, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_proto::sys::AsyncSocket;
 use nix::errno::Errno;
-use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::channel::Channel;
 use super::{
     Config, Created, Error, Event, NewSession, Refusal, Report, Result, SessionId, SessionState,
     SetConfig, SetSession, Totals, Tsl, check_version,
@@ -30,10 +28,18 @@ use super::{
 /// How often a dump is repeated during which the table changed.
 const DUMP_ATTEMPTS: usize = 4;
 
+/// The number of no family.
+const UNKNOWN: u16 = 0;
+
 /// The module in the network namespace of this process.
 #[derive(Debug)]
 pub struct Kernel {
-    thread: runtime::Handle,
+    /// What is quickly done.
+    commands: Channel,
+    /// What goes through all sessions: nobody else waits for that.
+    surveys: Channel,
+    /// The number the kernel gave the family, which changes when the module is loaded anew.
+    family: AtomicU16,
     handle: GenetlinkHandle,
     _connection: AbortOnDropHandle<()>,
 }
@@ -45,21 +51,13 @@ impl Kernel {
     ///
     /// [`Error::ModuleAbsent`], [`Error::Permission`] or [`Error::VersionDiffers`].
     pub async fn connect() -> Result<Self> {
-        let thread = netlink_thread().map_err(channel)?;
-        let (handle, connection) = {
-            let _context = thread.enter();
-            let (mut connection, handle, _) = new_connection().map_err(channel)?;
-            let socket = connection.socket_mut().socket_mut();
-            socket.set_ext_ack(true).map_err(channel)?;
-            // Without these, an answer that is complete looks like a broken connection.
-            connection.set_forward_ack(true);
-            connection.set_forward_done(true);
-            (handle, AbortOnDropHandle::new(thread.spawn(connection)))
-        };
+        let (connection, handle, _) = new_connection().map_err(channel_error)?;
         let kernel = Self {
-            thread,
+            commands: Channel::open("commands").map_err(channel_error)?,
+            surveys: Channel::open("surveys").map_err(channel_error)?,
+            family: AtomicU16::new(UNKNOWN),
             handle,
-            _connection: connection,
+            _connection: AbortOnDropHandle::new(tokio::spawn(connection)),
         };
         check_version(kernel.config_get().await?)?;
         Ok(kernel)
@@ -67,55 +65,45 @@ impl Kernel {
 
     /// Has one command carried out and collects what it is answered with.
     async fn request(&self, request: Request) -> Result<Vec<Answer>> {
-        match self.attempt(&request).await {
-            // These commands name nothing that could be missing but the family itself, whose
-            // number changes when the module is loaded anew.
-            Err(error) if error.is(Errno::ENOENT) && !names_a_session(&request) => {
+        let family = match self.family.load(Relaxed) {
+            UNKNOWN => self.find_family().await?,
+            family => family,
+        };
+        let names_a_session = names_a_session(&request);
+        match self.attempt(family, request).await {
+            // These commands name nothing that could be missing but the family itself.
+            Err(error) if error.is(Errno::ENOENT) && !names_a_session => {
                 self.handle.clear_family_cache().await;
+                self.family.store(UNKNOWN, Relaxed);
                 Err(Error::Channel("the module was loaded anew".to_owned()))
             }
             outcome => outcome,
         }
     }
 
-    async fn attempt(&self, request: &Request) -> Result<Vec<Answer>> {
-        let mut collected = Vec::new();
-        for _ in 0..DUMP_ATTEMPTS {
-            let interrupted = self.exchange(request, &mut collected).await?;
-            if !interrupted {
-                break;
-            }
-        }
-        Ok(collected)
+    async fn find_family(&self) -> Result<u16> {
+        let family = self.handle.resolve_family::<Message>().await;
+        let family = family.map_err(of_genetlink)?.id;
+        self.family.store(family, Relaxed);
+        Ok(family)
     }
 
-    /// Sends a request and replaces `collected` by its answers. Tells whether the table changed
-    /// under a dump.
-    async fn exchange(&self, request: &Request, collected: &mut Vec<Answer>) -> Result<bool> {
-        let message = NetlinkMessage::try_from(request).map_err(channel)?;
-        let mut handle = self.handle.clone();
-        let answers = handle.request(message).await.map_err(of_genetlink)?;
-        let mut answers = pin!(answers);
-        collected.clear();
-        let mut interrupted = false;
-        while let Some(answer) = answers.next().await {
-            let answer = answer.map_err(channel)?;
-            if let Some(refusal) = Refusal::of(&answer) {
-                return Err(of_refusal(refusal));
+    async fn attempt(&self, family: u16, request: Request) -> Result<Vec<Answer>> {
+        let Request::SessionDump = request else {
+            let channel = match request {
+                Request::SessionFlush(_) => &self.surveys,
+                _ => &self.commands,
+            };
+            return Ok(channel.request(family, request).await?.all);
+        };
+        let mut attempts = 1;
+        loop {
+            let answers = self.surveys.request(family, Request::SessionDump).await?;
+            if !answers.is_interrupted || attempts == DUMP_ATTEMPTS {
+                return Ok(answers.all);
             }
-            interrupted |= answer.header.flags & NLM_F_DUMP_INTR != 0;
-            match answer.payload {
-                NetlinkPayload::InnerMessage(message) => {
-                    collected.push(message.payload.answer().map_err(channel)?);
-                }
-                // An acknowledgement, or the end of a dump.
-                NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(interrupted),
-                _ => {}
-            }
+            attempts += 1;
         }
-        Err(Error::Channel(
-            "closed before the answer was complete".to_owned(),
-        ))
     }
 
     /// Has a command carried out that has one answer, and picks it.
@@ -149,20 +137,14 @@ impl Kernel {
             .get(group)
             .ok_or_else(|| Error::Channel(format!("no multicast group `{group}`")))?;
         // A socket of its own, so that a flood of events cannot push answers out.
-        let (connection, messages) = {
-            let _context = self.thread.enter();
-            let (mut connection, _, messages) = new_connection().map_err(channel)?;
-            let socket = connection.socket_mut().socket_mut();
-            // A socket without a port of its own is passed over when events are sent.
-            socket.bind_auto().map_err(of_io)?;
-            socket.add_membership(group).map_err(of_io)?;
-            (
-                AbortOnDropHandle::new(self.thread.spawn(connection)),
-                messages,
-            )
-        };
+        let (mut connection, _, messages) = new_connection().map_err(channel_error)?;
+        let socket = connection.socket_mut().socket_mut();
+        // A socket without a port of its own is passed over when events are sent.
+        socket.bind_auto().map_err(of_io)?;
+        socket.add_membership(group).map_err(of_io)?;
+        let connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let (sender, receiver) = mpsc::unbounded_channel();
-        self.thread.spawn(async move {
+        tokio::spawn(async move {
             let _connection = connection;
             let mut heard = pin!(messages.filter_map(async |(message, _)| read(message)));
             while let Some(heard) = heard.next().await {
@@ -219,16 +201,6 @@ impl Tsl for Kernel {
     }
 }
 
-/// Starts the thread that sockets live on. It lives as long as the process.
-fn netlink_thread() -> io::Result<runtime::Handle> {
-    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
-    let handle = runtime.handle().clone();
-    thread::Builder::new()
-        .name("netlink".to_owned())
-        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
-    Ok(handle)
-}
-
 /// Whether the command is about a session, so that ENOENT may mean that it has ended.
 fn names_a_session(request: &Request) -> bool {
     matches!(
@@ -281,17 +253,17 @@ fn of_genetlink(error: GenetlinkError) -> Error {
         {
             Error::ModuleAbsent
         }
-        error => channel(error),
+        error => channel_error(error),
     }
 }
 
 fn of_io(error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(errno) if errno == Errno::EPERM as i32 => Error::Permission,
-        _ => channel(error),
+        _ => channel_error(error),
     }
 }
 
-fn channel(error: impl std::fmt::Display) -> Error {
+fn channel_error(error: impl std::fmt::Display) -> Error {
     Error::Channel(error.to_string())
 }
