@@ -283,7 +283,7 @@ impl Do for New {
 
     fn execute(relay: &Relay, request: &Request<'_>) -> Result {
         let wanted = message::wanted(request, request.attributes(), None)?;
-        let mut one = KVec::new();
+        let mut one = KVec::with_capacity(1, GFP_KERNEL)?;
         one.push(wanted, GFP_KERNEL)?;
         let names = (session::ID, session::REPLACED);
         make(relay, request, Self::COMMAND, one, names)
@@ -502,7 +502,7 @@ impl Do for ConfigSet {
     const COMMAND: Command = Command::ConfigSet;
 
     fn execute(relay: &Relay, request: &Request<'_>) -> Result {
-        let attributes = request.attributes();
+        let attributes = request.attributes().by_id();
         let port = |id| attributes.get(id).and_then(|port| port.u16());
         let range = match (port(config::PORT_MIN), port(config::PORT_MAX)) {
             (None, None) => None,
@@ -565,7 +565,8 @@ impl Do for ConfigSet {
 }
 
 fn missing(request: &Request<'_>, id: u16) -> Error {
-    match message::required(request, &config::ATTRS, request.attributes(), None, id) {
+    let attributes = request.attributes().by_id();
+    match message::required(request, &config::ATTRS, &attributes, None, id) {
         Err(error) => error,
         Ok(_) => EINVAL,
     }

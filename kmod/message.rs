@@ -10,6 +10,7 @@ use crate::{
         nlattr::{
             Attribute,
             Attributes,
+            ById,
             Writer, //
         },
         route,
@@ -86,7 +87,7 @@ pub(crate) const REPORT_SIZE: usize = 128 + proto::REPORT_MAX as usize;
 pub(crate) fn required<'a>(
     request: &Request<'a>,
     set: &[proto::Attribute],
-    attributes: Attributes<'a>,
+    attributes: &ById<'a>,
     nest: Option<Attribute<'a>>,
     id: u16,
 ) -> Result<Attribute<'a>> {
@@ -104,7 +105,7 @@ pub(crate) fn session_id(request: &Request<'_>) -> Result<u64> {
     required(
         request,
         &session::ATTRS,
-        request.attributes(),
+        &request.attributes().by_id(),
         None,
         session::ID,
     )?
@@ -118,6 +119,7 @@ pub(crate) fn wanted<'a>(
     attributes: Attributes<'a>,
     nest: Option<Attribute<'a>>,
 ) -> Result<Wanted> {
+    let attributes = &attributes.by_id();
     let timeout = required(
         request,
         &session::ATTRS,
@@ -138,7 +140,7 @@ pub(crate) fn wanted<'a>(
 
 /// Changes of a session.
 pub(crate) fn changes(request: &Request<'_>) -> Result<Changes> {
-    let attributes = request.attributes();
+    let attributes = &request.attributes().by_id();
     Ok(Changes {
         label: label(attributes)?,
         owner: owner(attributes),
@@ -149,7 +151,7 @@ pub(crate) fn changes(request: &Request<'_>) -> Result<Changes> {
     })
 }
 
-fn label(attributes: Attributes<'_>) -> Result<Option<KVec<u8>>> {
+fn label(attributes: &ById<'_>) -> Result<Option<KVec<u8>>> {
     let Some(label) = attributes.get(session::LABEL) else {
         return Ok(None);
     };
@@ -158,12 +160,13 @@ fn label(attributes: Attributes<'_>) -> Result<Option<KVec<u8>>> {
     Ok(Some(bytes))
 }
 
-fn owner(attributes: Attributes<'_>) -> Option<u32> {
+fn owner(attributes: &ById<'_>) -> Option<u32> {
     attributes.get(session::OWNER)?.u32()
 }
 
-fn streams<'a>(request: &Request<'a>, attributes: Attributes<'a>) -> Result<KVec<Stream>> {
-    let mut streams = KVec::new();
+fn streams<'a>(request: &Request<'a>, attributes: &ById<'a>) -> Result<KVec<Stream>> {
+    let count = attributes.all(session::STREAM).count();
+    let mut streams = KVec::with_capacity(count.min(proto::STREAMS_MAX as usize), GFP_KERNEL)?;
     for nest in attributes.all(session::STREAM) {
         if streams.len() == proto::STREAMS_MAX as usize {
             return Err(request.refuse(
@@ -178,7 +181,8 @@ fn streams<'a>(request: &Request<'a>, attributes: Attributes<'a>) -> Result<KVec
 }
 
 fn one_stream<'a>(request: &Request<'a>, nest: Attribute<'a>) -> Result<Stream> {
-    let inside = |id| required(request, &stream::ATTRS, nest.nested(), Some(nest), id);
+    let attributes = nest.nested().by_id();
+    let inside = |id| required(request, &stream::ATTRS, &attributes, Some(nest), id);
     Ok(Stream {
         kind: inside(stream::KIND)?
             .u32()
@@ -190,15 +194,16 @@ fn one_stream<'a>(request: &Request<'a>, nest: Attribute<'a>) -> Result<Stream> 
 }
 
 fn one_endpoint<'a>(request: &Request<'a>, nest: Attribute<'a>) -> Result<Endpoint> {
-    let inside = |id| required(request, &endpoint::ATTRS, nest.nested(), Some(nest), id);
+    let attributes = nest.nested().by_id();
+    let inside = |id| required(request, &endpoint::ATTRS, &attributes, Some(nest), id);
     let socket = |address: u16, port: u16| -> Result<SocketAddr> {
         Ok(SocketAddr::new(
             ip(request, &endpoint::ATTRS, inside(address)?)?,
             inside(port)?.be16().ok_or(EINVAL)?,
         ))
     };
-    let on_hold = nest.nested().get(endpoint::REMOTE_ADDRESS).is_none()
-        && nest.nested().get(endpoint::REMOTE_PORT).is_none();
+    let on_hold = attributes.get(endpoint::REMOTE_ADDRESS).is_none()
+        && attributes.get(endpoint::REMOTE_PORT).is_none();
     Ok(Endpoint {
         local: socket(endpoint::LOCAL_ADDRESS, endpoint::LOCAL_PORT)?,
         remote: if on_hold {
@@ -206,15 +211,13 @@ fn one_endpoint<'a>(request: &Request<'a>, nest: Attribute<'a>) -> Result<Endpoi
         } else {
             Some(socket(endpoint::REMOTE_ADDRESS, endpoint::REMOTE_PORT)?)
         },
-        sending: nest
-            .nested()
+        sending: attributes
             .get(endpoint::SENDING)
             .map_or_else(Sending::default, one_sending),
-        receiving: nest
-            .nested()
+        receiving: attributes
             .get(endpoint::RECEIVING)
             .map_or_else(Receiving::default, one_receiving),
-        learning: match nest.nested().get(endpoint::LEARNING) {
+        learning: match attributes.get(endpoint::LEARNING) {
             Some(nest) => one_learning(request, nest)?,
             None => Learning::default(),
         },
@@ -222,7 +225,8 @@ fn one_endpoint<'a>(request: &Request<'a>, nest: Attribute<'a>) -> Result<Endpoi
 }
 
 fn one_learning<'a>(request: &Request<'a>, nest: Attribute<'a>) -> Result<Learning> {
-    let number = |id| nest.nested().get(id).and_then(|attribute| attribute.u32());
+    let attributes = nest.nested().by_id();
+    let number = |id| attributes.get(id).and_then(|attribute| attribute.u32());
     let roam = match (
         number(learning::ROAM_SILENCE_MS),
         number(learning::ROAM_SEQUENCES),
@@ -241,8 +245,7 @@ fn one_learning<'a>(request: &Request<'a>, nest: Attribute<'a>) -> Result<Learni
             Some(LearningMode::Open) => Mode::Open,
             Some(LearningMode::Signalled) | None => Mode::Signalled,
         },
-        signalling: nest
-            .nested()
+        signalling: attributes
             .get(learning::SIGNALLING_ADDRESS)
             .map(|address| ip(request, &learning::ATTRS, address))
             .transpose()?,
@@ -255,14 +258,16 @@ fn one_learning<'a>(request: &Request<'a>, nest: Attribute<'a>) -> Result<Learni
 }
 
 fn missing<'a>(request: &Request<'a>, nest: Attribute<'a>, id: u16) -> Error {
-    match required(request, &learning::ATTRS, nest.nested(), Some(nest), id) {
+    let attributes = nest.nested().by_id();
+    match required(request, &learning::ATTRS, &attributes, Some(nest), id) {
         Err(error) => error,
         Ok(_) => EINVAL,
     }
 }
 
 fn one_sending(nest: Attribute<'_>) -> Sending {
-    let number = |id| nest.nested().get(id).and_then(|attribute| attribute.u32());
+    let attributes = nest.nested().by_id();
+    let number = |id| attributes.get(id).and_then(|attribute| attribute.u32());
     // The policy has checked that they fit.
     let byte = |id| number(id).and_then(|number| u8::try_from(number).ok());
     Sending {
@@ -281,12 +286,12 @@ fn one_sending(nest: Attribute<'_>) -> Sending {
 const BURST_MS: u32 = 1000;
 
 fn one_receiving(nest: Attribute<'_>) -> Receiving {
-    let number = |id| nest.nested().get(id).and_then(|attribute| attribute.u32());
+    let attributes = nest.nested().by_id();
+    let number = |id| attributes.get(id).and_then(|attribute| attribute.u32());
     let burst_ms = number(receiving::BURST_MS).unwrap_or(BURST_MS);
     let rate = |id| Rate::new(number(id)?, burst_ms);
     Receiving {
-        payload_types: nest
-            .nested()
+        payload_types: attributes
             .get(receiving::PAYLOAD_TYPES)
             .and_then(|types| types.payload().try_into().ok())
             .map(PayloadTypes::from_le_bytes),

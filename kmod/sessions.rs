@@ -46,7 +46,6 @@ use kernel::{
     prelude::*,
     rbtree::{
         RBTree,
-        RBTreeNode,
         RBTreeNodeReservation, //
     },
 };
@@ -366,12 +365,12 @@ impl Sessions {
         table: &Table,
         wanted: KVec<Wanted>,
     ) -> Result<KVec<Prepared>, Refused> {
-        let mut claimed = RBTree::new();
+        let mut claims = Claims(KVec::new());
         let mut prepared = KVec::with_capacity(wanted.len(), GFP_KERNEL)?;
         let mut going: KVec<u64> = KVec::new();
         let mut usage = self.usage;
         for wanted in wanted {
-            let one = self.prepare_one(table, wanted, &mut claimed)?;
+            let one = self.prepare_one(table, wanted, &mut claims)?;
             for id in &one.replaces {
                 if !going.contains(id) {
                     usage = usage.without(self.get(*id)?.usage());
@@ -404,19 +403,17 @@ impl Sessions {
         &mut self,
         table: &Table,
         wanted: Wanted,
-        claimed: &mut RBTree<(IpAddr, u16), ()>,
+        claims: &mut Claims,
     ) -> Result<Prepared, Refused> {
         let mut replaces: KVec<u64> = KVec::new();
         let mut routes = KVec::with_capacity(wanted.streams.len(), GFP_KERNEL)?;
         for stream in &wanted.streams {
             routes.push(stream.validate(self.net, table)?, GFP_KERNEL)?;
             for local in stream.locals() {
-                let ports = table
-                    .ports(local.ip())
+                let (place, ports) = table
+                    .place(local.ip())
                     .ok_or(Refused::NotLocal(local.ip()))?;
-                let claim = RBTreeNode::new((local.ip(), local.port()), (), GFP_KERNEL)
-                    .map_err(|_| Refused::NoMemory)?;
-                if claimed.insert(claim).is_some() {
+                if !claims.claim(place, local.port())? {
                     return Err(Refused::Taken(local, 0));
                 }
                 ports.prepare(local.port())?;
@@ -619,6 +616,25 @@ impl Sessions {
             let local = locals.find(|local| !keeps(local.ip()))?;
             Some((local, session.id))
         })
+    }
+}
+
+/// The local endpoints that the sessions of one command want: the places of their addresses in the
+/// table, and their ports, in ascending order.
+struct Claims(KVec<(usize, u16)>);
+
+impl Claims {
+    /// Adds one; whether it was not there yet. Most controllers ask in ascending order, and then
+    /// nothing has to be moved.
+    fn claim(&mut self, place: usize, port: u16) -> Result<bool, AllocError> {
+        let Err(at) = self.0.binary_search(&(place, port)) else {
+            return Ok(false);
+        };
+        self.0.reserve(1, GFP_KERNEL)?;
+        self.0
+            .insert_within_capacity(at, (place, port))
+            .map_err(|_| AllocError)?;
+        Ok(true)
     }
 }
 

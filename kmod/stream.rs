@@ -227,15 +227,12 @@ impl Known {
     /// The party an endpoint has learned, if it learns and has.
     pub(crate) fn learned(&self, side: Side) -> Option<SocketAddr> {
         let learns = self.stream.learns_at(side);
-        self.party(side).remote.filter(|_| learns)
+        self.remote(side).filter(|_| learns)
     }
 
-    /// An endpoint, with the remote that packets to it are sent to.
-    fn party(&self, side: Side) -> Endpoint {
-        Endpoint {
-            remote: self.state(side).remote().map(SocketAddr::from),
-            ..*self.stream.endpoint(side)
-        }
+    /// The remote that packets to an endpoint are sent to.
+    fn remote(&self, side: Side) -> Option<SocketAddr> {
+        self.state(side).remote().map(SocketAddr::from)
     }
 
     /// Whether a source cannot be the remote of an endpoint, since packets to it would come back or
@@ -245,7 +242,10 @@ impl Known {
             remote: Some(source.into()),
             ..*self.stream.endpoint(side)
         };
-        let opposite = self.party(side.opposite());
+        let opposite = Endpoint {
+            remote: self.remote(side.opposite()),
+            ..*self.stream.endpoint(side.opposite())
+        };
         validate::is_ambiguous(&party, &opposite)
             || validate::remote(&party, opposite.local, is_elsewhere(net, table)).is_err()
     }
@@ -261,8 +261,10 @@ impl Known {
         terms: Option<RcuArc<Terms>>,
         flags: Flags,
     ) -> Result<RcuArc<Flow>, AllocError> {
-        let (here, there) = (self.party(side), self.party(side.opposite()));
-        let forward = match (here.remote, there.remote) {
+        let opposite = side.opposite();
+        let (here, there) = (self.stream.endpoint(side), self.stream.endpoint(opposite));
+        let remote = self.remote(side);
+        let forward = match (remote, self.remote(opposite)) {
             (Some(source), Some(destination)) => Some(Forward::new(
                 net,
                 (source, here.local),
@@ -276,7 +278,7 @@ impl Known {
         let is_locked = self.state(side).is_locked();
         let flow = Flow {
             carries: self.stream.carries(),
-            remote: here.remote.filter(|_| is_locked).into(),
+            remote: remote.filter(|_| is_locked).into(),
             gate,
             terms,
             clock: here.receiving.clock(),
@@ -306,7 +308,7 @@ impl Known {
         };
         let gate = Gate::new(self.stream.endpoint(side).receiving)?;
         let there = side.opposite();
-        let is_signalled = self.party(there).remote == self.stream.endpoint(there).remote;
+        let is_signalled = self.remote(there) == self.stream.endpoint(there).remote;
         let route = route.filter(|_| is_signalled);
         self.flow(net, side, route, gate, terms, GFP_KERNEL)
     }

@@ -154,6 +154,13 @@ impl Table {
         }
     }
 
+    /// The same, and the number of the address in [`addresses`](Self::addresses).
+    pub(crate) fn place(&self, address: IpAddr) -> Option<(usize, &RcuArc<Ports>)> {
+        let mut places = (0..).zip(self.addresses());
+        let (place, (_, ports)) = places.find(|(_, (local, _))| *local == address)?;
+        Some((place, ports))
+    }
+
     /// The ports of a local IPv4 address; `None` when the address is not one.
     #[inline(always)]
     pub(crate) fn ipv4_ports(&self, address: Ipv4Addr) -> Option<&RcuArc<Ports>> {

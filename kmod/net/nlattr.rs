@@ -20,22 +20,27 @@ const ALIGNMENT: usize = 4;
 const TYPE_MASK: u16 = 0x3fff;
 
 /// One attribute of a message.
+///
+/// # Invariants
+///
+/// `whole` is not shorter than its header.
 #[derive(Clone, Copy)]
 pub(crate) struct Attribute<'a> {
     whole: &'a [u8],
-    id: u16,
-    payload: &'a [u8],
 }
 
 impl<'a> Attribute<'a> {
     /// The type, without flags.
     pub(crate) fn id(&self) -> u16 {
-        self.id
+        match self.whole {
+            [_, _, a, b, ..] => u16::from_ne_bytes([*a, *b]) & TYPE_MASK,
+            _ => 0,
+        }
     }
 
     /// The value.
     pub(crate) fn payload(&self) -> &'a [u8] {
-        self.payload
+        self.whole.get(HEADER..).unwrap_or_default()
     }
 
     /// Where the attribute's header is.
@@ -45,28 +50,28 @@ impl<'a> Attribute<'a> {
 
     /// The attributes inside this one.
     pub(crate) fn nested(&self) -> Attributes<'a> {
-        Attributes(self.payload)
+        Attributes(self.payload())
     }
 
     /// The value of a `u16` in network byte order.
     pub(crate) fn be16(&self) -> Option<u16> {
-        Some(u16::from_be_bytes(self.payload.try_into().ok()?))
+        Some(u16::from_be_bytes(self.payload().try_into().ok()?))
     }
 
     /// The value of a `u16`.
     pub(crate) fn u16(&self) -> Option<u16> {
-        Some(u16::from_ne_bytes(self.payload.try_into().ok()?))
+        Some(u16::from_ne_bytes(self.payload().try_into().ok()?))
     }
 
     /// The value of a `u32`.
     pub(crate) fn u32(&self) -> Option<u32> {
-        Some(u32::from_ne_bytes(self.payload.try_into().ok()?))
+        Some(u32::from_ne_bytes(self.payload().try_into().ok()?))
     }
 
     /// The value of a `uint`, which is 4 or 8 bytes long.
     pub(crate) fn uint(&self) -> Option<u64> {
-        match self.payload.len() {
-            8 => Some(u64::from_ne_bytes(self.payload.try_into().ok()?)),
+        match self.payload().len() {
+            8 => Some(u64::from_ne_bytes(self.payload().try_into().ok()?)),
             _ => self.u32().map(u64::from),
         }
     }
@@ -79,12 +84,23 @@ pub(crate) struct Attributes<'a>(pub(super) &'a [u8]);
 impl<'a> Attributes<'a> {
     /// The last attribute of a type, which is the one that counts when it may stand only once.
     pub(crate) fn get(self, id: u16) -> Option<Attribute<'a>> {
-        self.filter(|attribute| attribute.id == id).last()
+        self.all(id).last()
     }
 
     /// All attributes of a type.
     pub(crate) fn all(self, id: u16) -> impl Iterator<Item = Attribute<'a>> {
-        self.filter(move |attribute| attribute.id == id)
+        self.filter(move |attribute| attribute.id() == id)
+    }
+
+    /// The same, for many to be asked for by their types: they are looked through only once.
+    pub(crate) fn by_id(self) -> ById<'a> {
+        let mut last = [None; TYPES];
+        for attribute in self {
+            if let Some(slot) = last.get_mut(usize::from(attribute.id())) {
+                *slot = Some(attribute);
+            }
+        }
+        ById { all: self, last }
     }
 }
 
@@ -92,20 +108,40 @@ impl<'a> Iterator for Attributes<'a> {
     type Item = Attribute<'a>;
 
     fn next(&mut self) -> Option<Attribute<'a>> {
-        let (length, rest) = self.0.split_first_chunk::<2>()?;
-        let (id, _) = rest.split_first_chunk::<2>()?;
+        let (length, _) = self.0.split_first_chunk::<2>()?;
         let length = usize::from(u16::from_ne_bytes(*length));
         let whole = self.0.get(..length)?;
-        let payload = whole.get(HEADER..)?;
+        if length < HEADER {
+            return None;
+        }
         self.0 = self
             .0
             .get(length.next_multiple_of(ALIGNMENT)..)
             .unwrap_or_default();
-        Some(Attribute {
-            whole,
-            id: u16::from_ne_bytes(*id) & TYPE_MASK,
-            payload,
-        })
+        // INVARIANT: It has a whole header.
+        Some(Attribute { whole })
+    }
+}
+
+/// Types that a set of attributes may have, from 0.
+const TYPES: usize = 16;
+
+/// Attributes that are found by their types, of which there are fewer than [`TYPES`].
+#[derive(Clone, Copy)]
+pub(crate) struct ById<'a> {
+    all: Attributes<'a>,
+    last: [Option<Attribute<'a>>; TYPES],
+}
+
+impl<'a> ById<'a> {
+    /// The last attribute of a type, which is the one that counts when it may stand only once.
+    pub(crate) fn get(&self, id: u16) -> Option<Attribute<'a>> {
+        *self.last.get(usize::from(id))?
+    }
+
+    /// All attributes of a type.
+    pub(crate) fn all(&self, id: u16) -> impl Iterator<Item = Attribute<'a>> {
+        self.all.all(id)
     }
 }
 
