@@ -327,17 +327,20 @@ fn ipv4(field: &'static str, bytes: &[u8]) -> Result<Ipv4Addr, Refusal> {
     })
 }
 
-fn number<T: std::str::FromStr>(field: &'static str, bytes: &[u8]) -> Result<T, Refusal> {
+fn number<T: TryFrom<u64>>(field: &'static str, bytes: &[u8]) -> Result<T, Refusal> {
     let bad = || Refusal::BadField {
         field,
         text: bytes.to_vec(),
     };
-    let text = text(field, bytes)?;
-    // `parse` would take a sign.
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+    let digit = |number: u64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    if bytes.is_empty() {
         return Err(bad());
     }
-    text.parse().map_err(|_| bad())
+    let number = bytes.iter().try_fold(0, digit).ok_or_else(bad)?;
+    T::try_from(number).map_err(|_| bad())
 }
 
 fn text<'a>(field: &'static str, bytes: &'a [u8]) -> Result<&'a str, Refusal> {

@@ -128,7 +128,7 @@ impl fmt::Display for CallId<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::mpsc::{Sender, channel};
 
     use super::*;
@@ -147,28 +147,33 @@ mod tests {
         }
     }
 
+    /// What is logged meanwhile, at this level or the one that is set then.
+    pub(crate) fn logged(level: LogLevel, act: impl FnOnce(&Verbosity)) -> String {
+        let (sender, written) = channel();
+        let (subscriber, guard, verbosity) = subscriber(level, LogFormat::Text, Sent(sender));
+        tracing::subscriber::with_default(subscriber, || act(&verbosity));
+        drop(guard);
+        String::from_utf8(written.try_iter().flatten().collect()).expect("text")
+    }
+
     #[test]
     fn libraries_are_silent_but_for_warnings_unless_everything_is_asked_for() {
-        let logged = |level| {
-            let (sender, written) = channel();
-            let (subscriber, guard, _) = subscriber(level, LogFormat::Text, Sent(sender));
-            tracing::subscriber::with_default(subscriber, || {
+        let told = |level| {
+            logged(level, |_| {
                 tracing::debug!(target: "h2::codec", "a frame");
                 tracing::warn!(target: "h2::codec", "an oddity");
                 tracing::debug!("a decision");
-            });
-            drop(guard);
-            String::from_utf8(written.try_iter().flatten().collect()).expect("text")
+            })
         };
-        let text = logged(LogLevel::Debug);
+        let text = told(LogLevel::Debug);
         assert!(!text.contains("a frame"), "{text}");
         assert!(
             text.contains("an oddity") && text.contains("a decision"),
             "{text}"
         );
-        let text = logged(LogLevel::Info);
+        let text = told(LogLevel::Info);
         assert!(!text.contains("a decision"), "{text}");
-        let text = logged(LogLevel::Trace);
+        let text = told(LogLevel::Trace);
         assert!(
             text.contains("a frame") && text.contains("a decision"),
             "{text}"
@@ -177,18 +182,13 @@ mod tests {
 
     #[test]
     fn how_much_is_logged_may_be_changed() {
-        let (sender, written) = channel();
-        let (subscriber, guard, verbosity) =
-            subscriber(LogLevel::Info, LogFormat::Text, Sent(sender));
-        tracing::subscriber::with_default(subscriber, || {
+        let text = logged(LogLevel::Info, |verbosity| {
             tracing::debug!("too early");
             verbosity.set(LogLevel::Debug);
             tracing::debug!("in time");
             verbosity.set(LogLevel::Warn);
             tracing::info!("too late");
         });
-        drop(guard);
-        let text = String::from_utf8(written.try_iter().flatten().collect()).expect("text");
         assert!(text.contains("in time"), "{text}");
         assert!(!text.contains("too"), "{text}");
     }

@@ -758,8 +758,9 @@ impl Layer {
     fn ended(&mut self, job: Job, id: SessionId, result: tsl::Result<Outcome>, io: &mut Io<'_>) {
         match result {
             Ok(outcome) => {
-                self.forget(id, io.now);
-                if let Outcome::Ended(session) = outcome {
+                // Its event may have come first.
+                let is_news = self.forget(id, io.now);
+                if let (true, Outcome::Ended(session)) = (is_news, outcome) {
                     call_span(&job.label).in_scope(|| log_end(&session, EndReason::Deleted));
                 }
                 self.done(job, io);

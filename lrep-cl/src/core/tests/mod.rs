@@ -3,6 +3,7 @@
 //! The core with tables that carry out commands as the module does.
 
 mod balancing;
+mod journal;
 mod model;
 mod operating;
 mod restarted;
