@@ -50,6 +50,8 @@ pub const TESTS: &[Test] = tests![
     a_daemon_killed_in_mid_call_loses_no_packet,
 ];
 
+pub const LONG: &[Test] = tests![a_daemon_killed_20_times_in_mid_call_loses_no_packet];
+
 const CALLER_RTP: SocketAddr = SocketAddr::new(CALLER, CALLER_MEDIA);
 const CALLEE_RTP: SocketAddr = SocketAddr::new(CALLEE, CALLEE_MEDIA);
 const COUNT: u16 = 50;
@@ -84,10 +86,7 @@ impl Exchange {
 
     /// The session of a call.
     fn session(&self, call_id: &str) -> Result<Option<State>> {
-        let sessions = self.relay.sessions()?;
-        Ok(sessions
-            .into_iter()
-            .find(|session| session.label == call_id.as_bytes()))
+        session_of(&self.relay, call_id)
     }
 
     /// Waits until no session is left.
@@ -96,6 +95,14 @@ impl Exchange {
             Ok(self.relay.sessions()?.is_empty().then_some(()))
         })
     }
+}
+
+/// The session of a call.
+fn session_of(relay: &Relay, call_id: &str) -> Result<Option<State>> {
+    let sessions = relay.sessions()?;
+    Ok(sessions
+        .into_iter()
+        .find(|session| session.label == call_id.as_bytes()))
 }
 
 /// One answered call.
@@ -587,8 +594,13 @@ fn eight_workers_share_the_relay(lab: &Lab) -> Result<()> {
     )
 }
 
-/// Sends media both ways all the while something is done, and then compares all of it.
-fn talk_meanwhile(net: &Topology, call: &Answered, act: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Sends media both ways all the while something is done, and then compares all of it. Returns how
+/// many packets went to the callee, and how many to the caller.
+fn talk_meanwhile(
+    net: &Topology,
+    call: &Answered,
+    act: impl FnOnce() -> Result<()>,
+) -> Result<[u64; 2]> {
     let stop = AtomicBool::new(false);
     let (done, sent) = thread::scope(|scope| {
         let talking = scope.spawn(|| -> Result<_> {
@@ -611,12 +623,7 @@ fn talk_meanwhile(net: &Topology, call: &Answered, act: impl FnOnce() -> Result<
         sent.map_err(|_| anyhow::anyhow!("the parties could not talk"))??;
     expect(&net.at_callee, call.east, CALLEE_RTP, &to_callee)?;
     expect(&net.at_caller, call.west, CALLER_RTP, &to_caller)?;
-    ensure!(
-        to_callee.len() > 50,
-        "only {} packets were sent",
-        to_callee.len()
-    );
-    Ok(())
+    Ok([to_callee.len() as u64, to_caller.len() as u64])
 }
 
 fn a_daemon_restarted_in_mid_call_loses_no_packet(lab: &Lab) -> Result<()> {
@@ -624,39 +631,71 @@ fn a_daemon_restarted_in_mid_call_loses_no_packet(lab: &Lab) -> Result<()> {
 }
 
 fn a_daemon_killed_in_mid_call_loses_no_packet(lab: &Lab) -> Result<()> {
+    daemon_ends_in_mid_call(lab, Signal::SIGKILL, 5)
+}
+
+fn a_daemon_killed_20_times_in_mid_call_loses_no_packet(lab: &Lab) -> Result<()> {
     daemon_ends_in_mid_call(lab, Signal::SIGKILL, 20)
 }
 
-fn daemon_ends_in_mid_call(lab: &Lab, signal: Signal, times: u32) -> Result<()> {
+fn daemon_ends_in_mid_call(lab: &Lab, signal: Signal, times: usize) -> Result<()> {
     let mut exchange = Exchange::start(lab, Setup::default())?;
     let call = Answered::place(lab, &exchange, "caller", "callee")?;
-    let before = exchange
+    let id = exchange
         .session(&call.call_id)?
-        .context("the call has no session")?;
+        .context("the call has no session")?
+        .id;
     // Borrowed apart: the media goes on while the daemon does not.
     let Exchange {
-        daemon, net, setup, ..
+        daemon,
+        net,
+        setup,
+        relay,
+        ..
     } = &mut exchange;
-    talk_meanwhile(net, &call, || {
+    // RTP of either party that the session has counted, which must go on where it was.
+    let counted = || {
+        let session = session_of(relay, &call.call_id)?.context("the call lost its session")?;
+        ensure!(session.id == id, "another session is there: {session:?}");
+        let rtp = session.streams.first().context("no stream")?;
+        Ok([rtp.1.packets, rtp.2.packets])
+    };
+    let sent = talk_meanwhile(net, &call, || {
         for time in 1..=times {
             lab.step(format!("{signal} {time}"));
+            let before = goes_on(&counted, counted()?)?;
             daemon.signal(signal)?;
             let status = daemon.wait(LIMIT)?;
             ensure!(
                 status.success() || signal == Signal::SIGKILL,
                 "the daemon ended with {status}"
             );
+            let without = goes_on(&counted, before)?;
             *daemon = start_daemon(lab, &net.relay, setup)?;
+            let log = std::fs::read_to_string(lab.file("lrep-cl.log")).context("no log")?;
+            let adopting = log.lines().filter(|line| line.contains("adopted"));
+            // The first run found nothing.
+            let adopted = adopting.filter(|line| line.contains("sessions=1")).count();
+            ensure!(adopted == time, "adopted {adopted} times instead of {time}");
+            goes_on(&counted, without)?;
         }
         Ok(())
     })?;
-    let after = exchange
-        .session(&call.call_id)?
-        .context("the call lost its session")?;
-    ensure!(
-        after.id == before.id,
-        "another session took its place: {after:?}"
-    );
+    let last = counted()?;
+    ensure!(last == sent, "sent {sent:?} packets, counted {last:?}");
     // Only a daemon that has adopted the session can end it.
     call.hang_up(&exchange)
+}
+
+/// Waits until packets were counted both ways since `before`, and returns the counts.
+fn goes_on(counted: impl Fn() -> Result<[u64; 2]>, before: [u64; 2]) -> Result<[u64; 2]> {
+    until("packets counted both ways", LIMIT, || {
+        let now = counted()?;
+        let both = || now.iter().zip(&before);
+        ensure!(
+            both().all(|(now, before)| now >= before),
+            "the counters went back from {before:?} to {now:?}"
+        );
+        Ok(both().all(|(now, before)| now > before).then_some(now))
+    })
 }

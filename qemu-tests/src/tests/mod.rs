@@ -135,7 +135,7 @@ pub const TESTS: &[&[Test]] = &[
 ];
 
 /// Tests that take too long for every run: what others do a few times, often.
-pub const LONG_TESTS: &[&[Test]] = &[lifecycle::LONG, controllers::LONG];
+pub const LONG_TESTS: &[&[Test]] = &[lifecycle::LONG, controllers::LONG, call::LONG];
 
 /// Tests that need the debug kernel.
 pub const DEBUG_TESTS: &[&[Test]] = &[faults::TESTS, faults::ON_ALL_PATHS];
