@@ -131,6 +131,10 @@ async fn carry_out<T: Tsl>(tsl: &T, command: Command) -> Result<Outcome> {
         Command::Subscribe => Ok(Outcome::Done),
         Command::Configure(settings) => tsl.config_set(settings).await.map(|()| Outcome::Done),
         Command::Dump => tsl.session_dump().await.map(Outcome::Table),
+        Command::Get(id) => tsl
+            .session_get(id)
+            .await
+            .map(|one| Outcome::Table(vec![one])),
         Command::Totals => tsl.totals_get().await.map(Box::new).map(Outcome::Totals),
         Command::New(new) => tsl.session_new(new).await.map(Outcome::Created),
         Command::Set(set) => tsl.session_set(set).await.map(|()| Outcome::Done),

@@ -18,7 +18,7 @@ use crate::core::command::{Command, Outcome};
 use crate::core::status::Status;
 use crate::logging::Verbosity;
 use crate::server::Service;
-use crate::tsl;
+use crate::tsl::{self, SessionId};
 
 /// What is asked for.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -31,6 +31,13 @@ pub enum Request {
     Sessions {
         /// Only those of this one.
         tsl: Option<String>,
+    },
+    /// One session, in a line as above; then [`Answer::Done`].
+    Session {
+        /// The TSL it is in.
+        tsl: String,
+        /// Its number there.
+        id: SessionId,
     },
     /// The counters of its TSLs, a line each, in the form of [`crate::json::totals`]; then
     /// [`Answer::Done`].
@@ -137,6 +144,7 @@ impl Operator {
         let answer = match request {
             Request::Status => self.status(),
             Request::Sessions { tsl } => return self.look(tsl.as_deref(), &Command::Dump),
+            Request::Session { tsl, id } => return self.look(Some(&tsl), &Command::Get(id)),
             Request::Totals { tsl } => return self.look(tsl.as_deref(), &Command::Totals),
             Request::Drain => {
                 self.drain();

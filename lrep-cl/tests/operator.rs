@@ -94,8 +94,13 @@ impl Operated {
 
     /// What is told of the only TSL, a line each.
     fn lines(&self, verb: &str) -> Vec<serde_json::Value> {
+        self.lines_of(&format!("{{\"verb\":\"{verb}\",\"tsl\":\"local\"}}"))
+    }
+
+    /// What a request is told, a line each.
+    fn lines_of(&self, request: &str) -> Vec<serde_json::Value> {
         let mut stream = UnixStream::connect(&self.socket).expect("connects");
-        writeln!(stream, "{{\"verb\":\"{verb}\",\"tsl\":\"local\"}}").expect("is heard");
+        writeln!(stream, "{request}").expect("is heard");
         let lines = BufReader::new(stream).lines();
         let mut lines: Vec<serde_json::Value> = lines
             .map(|line| serde_json::from_str(&line.expect("a line")).expect("JSON"))
@@ -167,6 +172,40 @@ fn the_sessions_of_a_tsl_are_told_line_by_line() {
         tsl: Some("elsewhere".to_owned()),
     }));
     assert!(text.contains("no TSL elsewhere"), "{text}");
+}
+
+#[test]
+fn one_session_of_a_tsl_is_told_in_full() {
+    let operated = Operated::start("");
+    let request = set("1_0", 20000, "a@host");
+    assert_eq!(operated.daemon.client().ask(&request), with(&request, "OK"));
+    let (id, _) = operated.tsl.only();
+    let told = operated.lines_of(&format!(
+        "{{\"verb\":\"session\",\"tsl\":\"local\",\"id\":{id}}}"
+    ));
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        (&told[0]["id"], &told[0]["tsl"]),
+        (&id.into(), &"local".into())
+    );
+    assert_eq!(told[0]["call_id"], "a@host");
+    assert_eq!(told, operated.lines("sessions"));
+    for (tsl, id, part) in [
+        (
+            "local",
+            id + 1,
+            "`lrep-cl sessions --tsl local` lists those there are",
+        ),
+        (
+            "elsewhere",
+            id,
+            "there is no TSL elsewhere: this daemon works with local",
+        ),
+    ] {
+        let tsl = tsl.to_owned();
+        let text = refused(operated.ask(&Request::Session { tsl, id }));
+        assert!(text.contains(part), "{text}");
+    }
 }
 
 #[test]

@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::tsl::Counters;
-
 /// `1234567` is `1,234,567`.
 pub fn number(number: u64) -> String {
     let digits = number.to_string();
@@ -51,16 +49,16 @@ pub fn duration(milliseconds: u64) -> String {
     humantime::format_duration(Duration::from_secs(shown)).to_string()
 }
 
-/// `malformed 3, held 12`, or `-`.
-pub fn drops(counters: &Counters) -> String {
-    if counters.drops.total() == 0 {
+/// `malformed 3, held 12`, or `-`: packets that were dropped, by reason.
+pub fn drops<'r>(drops: impl Iterator<Item = (&'r str, u64)>) -> String {
+    let some = drops.filter(|(_, packets)| *packets > 0);
+    let some: Vec<_> = some
+        .map(|(reason, packets)| format!("{reason} {}", number(packets)))
+        .collect();
+    if some.is_empty() {
         return "-".to_owned();
     }
-    let drops = counters
-        .drops
-        .iter()
-        .map(|(reason, packets)| format!("{} {}", reason.name(), number(packets)));
-    drops.collect::<Vec<_>>().join(", ")
+    some.join(", ")
 }
 
 /// An aligned table without lines; the columns named in `right` hold numbers. Lines end without

@@ -175,6 +175,12 @@ fn text(config: &Config, totals: &Totals) -> String {
         format::number(totals.alarms),
         format::number(totals.relayed.packets),
         format::bytes(totals.relayed.bytes),
-        format::drops(&totals.relayed),
+        format::drops(
+            totals
+                .relayed
+                .drops
+                .iter()
+                .map(|(reason, packets)| (reason.name(), packets))
+        ),
     )
 }

@@ -16,6 +16,8 @@ pub enum Command {
     Configure(SetConfig),
     /// Tell all sessions.
     Dump,
+    /// Tell one session.
+    Get(SessionId),
     /// Tell the counters.
     Totals,
     /// Make a session.
@@ -31,7 +33,7 @@ pub enum Command {
 pub enum Outcome {
     /// It is done; there is nothing to tell.
     Done,
-    /// The sessions there are.
+    /// The sessions there are, or the one that was asked for.
     Table(Vec<SessionState>),
     /// The counters.
     Totals(Box<Totals>),

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -92,9 +93,15 @@ async fn tell_lines(stream: &mut UnixStream, tsls: Vec<(String, Telling)>) -> io
                 continue;
             }
             Ok(Err(error)) => {
-                return Ok(Answer::Refused {
-                    text: format!("{tsl} cannot be asked: {error}"),
-                });
+                let text = if error.is(Errno::ENOENT) {
+                    format!(
+                        "there is no such session in {tsl}: `lrep-cl sessions --tsl {tsl}` lists \
+                         those there are"
+                    )
+                } else {
+                    format!("{tsl} cannot be asked: {error}; --tsl asks one of the others alone")
+                };
+                return Ok(Answer::Refused { text });
             }
             _ => return Err(io::ErrorKind::BrokenPipe.into()),
         };

@@ -46,6 +46,13 @@ impl Table {
                 Ok(Outcome::Totals(Box::new(totals)))
             }
             Command::Dump => Ok(Outcome::Table(self.dump())),
+            Command::Get(id) => {
+                let session = self
+                    .sessions
+                    .get(&id)
+                    .ok_or_else(|| refused(Errno::ENOENT))?;
+                Ok(Outcome::Table(vec![SessionState::new(id, session)]))
+            }
             Command::New(new) => {
                 let taken = locals(&new).filter_map(|local| self.owners.get(&local).copied());
                 let replaced: Vec<_> = taken.collect::<BTreeSet<_>>().into_iter().collect();
