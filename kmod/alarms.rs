@@ -88,7 +88,7 @@ pub(crate) struct Alarms {
     entries: PacketLock<KVec<Entry>>,
     raised: AtomicU64,
     missed: AtomicU64,
-    /// Packets to ports of the range that no session owned.
+    /// Packets to ports of the relay that no session owned.
     unowned: AtomicU64,
     /// When the bucket of such packets is full again.
     unowned_full_at: AtomicU64,
@@ -108,7 +108,7 @@ impl Alarms {
         })
     }
 
-    /// Packets to ports of the range that no session owned.
+    /// Packets to ports of the relay that no session owned.
     pub(crate) fn unowned(&self) -> u64 {
         self.unowned.load(Relaxed)
     }

@@ -36,6 +36,7 @@ use crate::{
         endpoint,
         flush,
         learning,
+        port_range,
         receiving,
         sending,
         session,
@@ -47,6 +48,12 @@ use crate::{
     },
     relay::{
         limits::Limits,
+        ports::{
+            Range,
+            Ranges,
+            Unfit,
+            RANGES_MAX, //
+        },
         validate, //
     },
     sessions::{
@@ -110,6 +117,7 @@ attribute_set!(StreamAttributes, stream);
 attribute_set!(SessionAttributes, session);
 attribute_set!(BulkAttributes, bulk);
 attribute_set!(FlushAttributes, flush);
+attribute_set!(PortRangeAttributes, port_range);
 attribute_set!(ConfigAttributes, config);
 attribute_set!(TotalsAttributes, totals);
 
@@ -199,8 +207,12 @@ static BULK_NEW: BulkPolicy = Policy::new::<BulkAttributes>(
     &[NEW.inside(bulk::SESSION)],
 );
 static BULK_DEL: BulkPolicy = Policy::new::<BulkAttributes>(request(Command::SessionBulkDel), &[]);
-static CONFIG: Policy<{ slots(config::MAX) }> =
-    Policy::new::<ConfigAttributes>(request(Command::ConfigSet), &[]);
+static PORT_RANGE: Policy<{ slots(port_range::MAX) }> =
+    Policy::new::<PortRangeAttributes>(&[port_range::FIRST, port_range::LAST], &[]);
+static CONFIG: Policy<{ slots(config::MAX) }> = Policy::new::<ConfigAttributes>(
+    request(Command::ConfigSet),
+    &[PORT_RANGE.inside(config::PORT_RANGE)],
+);
 static NO_CONFIG: Policy<{ slots(config::MAX) }> = Policy::new::<ConfigAttributes>(&[], &[]);
 static NO_TOTALS: Policy<{ slots(totals::MAX) }> = Policy::new::<TotalsAttributes>(&[], &[]);
 
@@ -470,13 +482,17 @@ impl Do for ConfigGet {
         let answer = relay.control(|control| -> Result<_> {
             let addresses = control.table.addresses();
             let room = control.table.addresses().count().saturating_mul(20);
-            let mut answer = request.answer(Self::COMMAND, room + 128)?;
+            let mut answer = request.answer(Self::COMMAND, room + 128 + PORT_RANGES_SIZE)?;
             let mut writer = answer.writer();
             writer.u32(config::PROTOCOL_VERSION, proto::PROTOCOL_VERSION)?;
             writer.string(config::MODULE_VERSION, VERSION)?;
             let settings = control.table.settings();
-            writer.u16(config::PORT_MIN, settings.port_min)?;
-            writer.u16(config::PORT_MAX, settings.port_max)?;
+            for range in settings.ports.iter() {
+                writer.nest(config::PORT_RANGE, |writer| {
+                    writer.u16(port_range::FIRST, range.first)?;
+                    writer.u16(port_range::LAST, range.last)
+                })?;
+            }
             writer.u32(config::QUALITY, settings.quality.into())?;
             let limits = settings.limits;
             writer.u32(config::SESSIONS_MAX, limits.sessions)?;
@@ -491,6 +507,11 @@ impl Do for ConfigGet {
     }
 }
 
+/// Room for all ranges of ports, in bytes.
+const PORT_RANGES_SIZE: usize = 20 * RANGES_MAX;
+
+const _: () = assert!(RANGES_MAX == proto::PORT_RANGES_MAX as usize);
+
 /// Version of the module.
 const VERSION: &CStr = c"0.1.0";
 
@@ -503,21 +524,27 @@ impl Do for ConfigSet {
 
     fn execute(relay: &Relay, request: &Request<'_>) -> Result {
         let attributes = request.attributes().by_id();
-        let port = |id| attributes.get(id).and_then(|port| port.u16());
-        let range = match (port(config::PORT_MIN), port(config::PORT_MAX)) {
-            (None, None) => None,
-            (Some(min), Some(max)) if min <= max => Some((min, max)),
-            (Some(min), Some(max)) => {
-                let at = attributes.get(config::PORT_MAX);
-                return Err(request.refuse(
-                    EINVAL,
-                    at,
-                    format_args!("port-max: {max} is below port-min, {min}"),
-                ));
-            }
-            (Some(_), None) => return Err(missing(request, config::PORT_MAX)),
-            (None, Some(_)) => return Err(missing(request, config::PORT_MIN)),
-        };
+        let mut ports = None;
+        for nest in attributes.all(config::PORT_RANGE) {
+            let of_range = nest.nested().by_id();
+            let inside = |id| {
+                let port =
+                    message::required(request, &port_range::ATTRS, &of_range, Some(nest), id)?;
+                port.u16().ok_or(EINVAL)
+            };
+            let range = Range {
+                first: inside(port_range::FIRST)?,
+                last: inside(port_range::LAST)?,
+            };
+            let known = ports.unwrap_or(Ranges::EMPTY);
+            ports = Some(known.with(range).map_err(|unfit| {
+                let error = match unfit {
+                    Unfit::TooMany => E2BIG,
+                    Unfit::Zero(_) | Unfit::Reversed(_) | Unfit::Overlap(..) => EINVAL,
+                };
+                request.refuse(error, Some(nest), format_args!("port-range: {unfit}"))
+            })?);
+        }
         let mut addresses = None;
         for attribute in attributes.all(config::LOCAL_ADDRESS) {
             let address = message::ip(request, &config::ATTRS, attribute)?;
@@ -545,30 +572,18 @@ impl Do for ConfigSet {
         let memory = attributes
             .get(config::MEMORY_MAX)
             .and_then(|memory| memory.uint());
-        let change = |old: Settings| {
-            let (port_min, port_max) = range.unwrap_or((old.port_min, old.port_max));
-            Settings {
-                port_min,
-                port_max,
-                quality: quality.map_or(old.quality, |quality| quality != 0),
-                limits: Limits {
-                    sessions: number(config::SESSIONS_MAX).unwrap_or(old.limits.sessions),
-                    half_open: number(config::HALF_OPEN_MAX).unwrap_or(old.limits.half_open),
-                    memory: memory.unwrap_or(old.limits.memory),
-                },
-            }
+        let change = |old: Settings| Settings {
+            ports: ports.unwrap_or(old.ports),
+            quality: quality.map_or(old.quality, |quality| quality != 0),
+            limits: Limits {
+                sessions: number(config::SESSIONS_MAX).unwrap_or(old.limits.sessions),
+                half_open: number(config::HALF_OPEN_MAX).unwrap_or(old.limits.half_open),
+                memory: memory.unwrap_or(old.limits.memory),
+            },
         };
         relay
             .configure(change, addresses)
             .map_err(|error| refused(request, error))
-    }
-}
-
-fn missing(request: &Request<'_>, id: u16) -> Error {
-    let attributes = request.attributes().by_id();
-    match message::required(request, &config::ATTRS, &attributes, None, id) {
-        Err(error) => error,
-        Ok(_) => EINVAL,
     }
 }
 

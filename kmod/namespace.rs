@@ -30,6 +30,7 @@ use crate::{
     },
     relay::{
         limits::Limits,
+        ports::Ranges,
         remote::Remote, //
     },
     sessions::{
@@ -61,8 +62,7 @@ const EXPIRE_BATCH: usize = 64;
 
 /// What a namespace that was told nothing does.
 const UNSET: Settings = Settings {
-    port_min: 0,
-    port_max: 0,
+    ports: Ranges::EMPTY,
     quality: true,
     limits: Limits {
         sessions: 0,
@@ -128,7 +128,7 @@ impl Relay {
         &self.alarms
     }
 
-    /// Counts packets from somewhere to a port of the range that no session owns.
+    /// Counts packets from somewhere to a port of the relay that no session owns.
     #[cold]
     pub(crate) fn count_unowned(
         &self,

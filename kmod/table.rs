@@ -13,7 +13,10 @@ use crate::{
         RcuSlot,
         ReadSide, //
     },
-    relay::limits::Limits,
+    relay::{
+        limits::Limits,
+        ports::Ranges, //
+    },
 };
 use core::net::{
     IpAddr,
@@ -91,10 +94,8 @@ type Entry<A> = (A, RcuArc<Ports>);
 /// What a namespace is told beside its local addresses.
 #[derive(Clone, Copy)]
 pub(crate) struct Settings {
-    /// First port of the range, 0 when it was never set.
-    pub(crate) port_min: u16,
-    /// Last port of the range.
-    pub(crate) port_max: u16,
+    /// The ports of the relay, none when they were never set.
+    pub(crate) ports: Ranges,
     /// Whether loss, reordering and jitter are measured.
     pub(crate) quality: bool,
     /// How much sessions may hold.
@@ -178,10 +179,10 @@ impl Table {
         self.in_range(at.port()) && self.ports(at.ip()).is_some()
     }
 
-    /// Whether packets to this port are the relay's even when no session owns it.
-    #[inline(always)]
+    /// Whether packets to this port are the relay's even when no session owns it. Asked only about
+    /// packets that no session owns.
     pub(crate) fn in_range(&self, port: u16) -> bool {
-        (self.settings.port_min..=self.settings.port_max).contains(&port) && port != 0
+        self.settings.ports.contains(port)
     }
 }
 

@@ -25,7 +25,10 @@ pub fn check(bytes: &[u8]) {
     assert!(!config.listen.is_empty() && !config.tsls.is_empty());
     assert!(config.timeouts.min <= config.timeouts.max);
     for tsl in config.tsls {
-        assert!(tsl.start_port >= 1024 && tsl.start_port % 2 == 0);
-        assert!(tsl.start_port < tsl.end_port);
+        assert!(!tsl.ports.is_empty());
+        for range in tsl.ports {
+            assert!(range.first >= 1024 && range.first % 2 == 0);
+            assert!(range.first < range.last);
+        }
     }
 }

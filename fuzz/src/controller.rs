@@ -86,7 +86,7 @@ impl World {
     fn new() -> Self {
         let config = CONFIG.clone();
         let (now, mut actions) = (Instant::now(), Vec::new());
-        let core = Core::new(config.clone(), now, &mut actions);
+        let core = Core::new(config.clone(), 1, now, &mut actions);
         let mut world = Self {
             now,
             config,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use crate::attributes::{Attributes, DecodeError};
-use crate::generated::config;
+use crate::generated::{config, port_range};
 use crate::writer::{EncodeError, Writer};
 
 /// Settings and versions.
@@ -16,8 +16,8 @@ pub struct Config {
     pub protocol_version: u32,
     /// Version of the module.
     pub module_version: String,
-    /// The relay's ports; `None` while not configured.
-    pub ports: Option<RangeInclusive<u16>>,
+    /// The relay's ports, in ranges; none while not configured.
+    pub ports: Vec<RangeInclusive<u16>>,
     /// Addresses the relay receives on.
     pub local_addresses: Vec<IpAddr>,
     /// Whether loss, reordering and jitter are measured.
@@ -42,26 +42,17 @@ impl Config {
         writer.u32(config::PROTOCOL_VERSION, self.protocol_version)?;
         let version = [self.module_version.as_bytes(), &[0]].concat();
         writer.bytes(config::MODULE_VERSION, &version)?;
-        let (min, max) = match &self.ports {
-            Some(ports) => (*ports.start(), *ports.end()),
-            None => (0, 0),
-        };
-        writer.u16(config::PORT_MIN, min)?;
-        writer.u16(config::PORT_MAX, max)?;
+        encode_ports(&self.ports, writer)?;
         encode_addresses(&self.local_addresses, writer)?;
         writer.u32(config::QUALITY, self.quality.into())?;
         self.limits.encode(writer)
     }
 
     pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
-        let ports = match decode_ports(attributes)? {
-            Some((min, max)) if min > 0 => Some(min..=max),
-            _ => None,
-        };
         Ok(Self {
             protocol_version: attributes.required(config::PROTOCOL_VERSION)?.u32()?,
             module_version: attributes.required(config::MODULE_VERSION)?.string()?,
-            ports,
+            ports: decode_ports(attributes)?,
             local_addresses: decode_addresses(attributes)?,
             quality: attributes.required(config::QUALITY)?.u32()? != 0,
             limits: Limits::decode(attributes)?,
@@ -88,8 +79,8 @@ impl Limits {
 /// Settings to make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetConfig {
-    /// The relay's ports; `None` leaves them.
-    pub ports: Option<RangeInclusive<u16>>,
+    /// The relay's ports, in ranges, which replace the old ones; none given leaves them.
+    pub ports: Vec<RangeInclusive<u16>>,
     /// The addresses to receive on, which replace the old ones; none given
     /// leaves them.
     pub local_addresses: Vec<IpAddr>,
@@ -101,10 +92,7 @@ pub struct SetConfig {
 
 impl SetConfig {
     pub(crate) fn encode(&self, writer: &mut Writer) -> Result<(), EncodeError> {
-        if let Some(ports) = &self.ports {
-            writer.u16(config::PORT_MIN, *ports.start())?;
-            writer.u16(config::PORT_MAX, *ports.end())?;
-        }
+        encode_ports(&self.ports, writer)?;
         encode_addresses(&self.local_addresses, writer)?;
         if let Some(quality) = self.quality {
             writer.u32(config::QUALITY, quality.into())?;
@@ -121,7 +109,7 @@ impl SetConfig {
         ];
         let limited = limits.iter().any(|id| attributes.get(*id).is_some());
         Ok(Self {
-            ports: decode_ports(attributes)?.map(|(min, max)| min..=max),
+            ports: decode_ports(attributes)?,
             local_addresses: decode_addresses(attributes)?,
             quality: quality
                 .map(|quality| quality.u32())
@@ -142,11 +130,23 @@ fn decode_addresses(attributes: &Attributes<'_>) -> Result<Vec<IpAddr>, DecodeEr
     addresses.map(|address| address.address()).collect()
 }
 
-fn decode_ports(attributes: &Attributes<'_>) -> Result<Option<(u16, u16)>, DecodeError> {
-    let [min, max] = [config::PORT_MIN, config::PORT_MAX];
-    if attributes.get(min).is_none() && attributes.get(max).is_none() {
-        return Ok(None);
-    }
-    let port = |id| attributes.required(id)?.u16();
-    Ok(Some((port(min)?, port(max)?)))
+fn encode_ports(ranges: &[RangeInclusive<u16>], writer: &mut Writer) -> Result<(), EncodeError> {
+    ranges.iter().try_for_each(|range| {
+        writer.nest(config::PORT_RANGE, |writer| {
+            writer.u16(port_range::FIRST, *range.start())?;
+            writer.u16(port_range::LAST, *range.end())
+        })
+    })
+}
+
+fn decode_ports(attributes: &Attributes<'_>) -> Result<Vec<RangeInclusive<u16>>, DecodeError> {
+    let ranges = attributes.all(config::PORT_RANGE);
+    ranges
+        .map(|range| {
+            range.nest(|inside| {
+                let port = |id| inside.required(id)?.u16();
+                Ok(port(port_range::FIRST)?..=port(port_range::LAST)?)
+            })
+        })
+        .collect()
 }

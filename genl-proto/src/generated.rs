@@ -6,7 +6,7 @@ pub const FAMILY_NAME: &str = "lreproxy";
 
 /// Version of this protocol. Module and controller refuse to work together when
 /// theirs differ.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Longest label of a session, in bytes.
 pub const LABEL_MAX: u32 = 255;
@@ -20,13 +20,16 @@ pub const BULK_MAX: u32 = 256;
 /// Most local addresses one network namespace can relay on.
 pub const LOCAL_ADDRESSES_MAX: u32 = 64;
 
+/// Most ranges the ports of the relay can be in.
+pub const PORT_RANGES_MAX: u32 = 8;
+
 /// Shortest idle timeout, in milliseconds.
 pub const TIMEOUT_MIN_MS: u32 = 1000;
 
 /// Longest idle timeout, in milliseconds (seven days).
 pub const TIMEOUT_MAX_MS: u32 = 604_800_000;
 
-/// Packets a second to ports of the range that no session owns, above which an
+/// Packets a second to ports of the relay that no session owns, above which an
 /// alarm is raised.
 pub const FLOOD_RATE: u32 = 1000;
 
@@ -170,8 +173,8 @@ impl Output {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum DropReason {
-    /// The port belongs to the relay's range and no session owns it. Counted in
-    /// the totals only.
+    /// The port is one of the relay's and no session owns it. Counted in the
+    /// totals only.
     NoSession = 0,
     /// The source is not the endpoint's remote address and port, and does not
     /// become it.
@@ -371,9 +374,9 @@ pub enum Command {
     SessionBulkDel = 7,
     /// Tell the settings and the versions.
     ConfigGet = 8,
-    /// Set the port range, the local addresses, what is measured, the limits;
-    /// what is not given stays. The addresses given replace the old ones. EBUSY
-    /// when a session lives on an address that would go.
+    /// Set the port ranges, the local addresses, what is measured, the limits;
+    /// what is not given stays. The ranges and the addresses given replace the
+    /// old ones. EBUSY when a session lives on an address that would go.
     ConfigSet = 9,
     /// Tell the counters of the whole network namespace.
     TotalsGet = 10,
@@ -1374,6 +1377,44 @@ pub mod flush {
     ];
 }
 
+/// Attribute set `port-range`. Ports that follow each other.
+pub mod port_range {
+    use super::{Attribute, Kind};
+
+    /// The first one.
+    pub const FIRST: u16 = 1;
+
+    /// The last one, not below the first.
+    pub const LAST: u16 = 2;
+
+    /// The largest number of an attribute of this set.
+    pub const MAX: u16 = 2;
+
+    /// Every attribute, in the order of their numbers.
+    pub const ATTRS: [Attribute; 2] = [
+        Attribute {
+            id: FIRST,
+            name: "first",
+            kind: Kind::U16 {
+                big_endian: false,
+                min: 1,
+                max: u16::MAX,
+            },
+            multi: false,
+        },
+        Attribute {
+            id: LAST,
+            name: "last",
+            kind: Kind::U16 {
+                big_endian: false,
+                min: 1,
+                max: u16::MAX,
+            },
+            multi: false,
+        },
+    ];
+}
+
 /// Attribute set `config`. Settings of the relay in this network namespace.
 pub mod config {
     use super::{Attribute, Kind};
@@ -1384,39 +1425,38 @@ pub mod config {
     /// Version of the module.
     pub const MODULE_VERSION: u16 = 2;
 
-    /// First port of the relay's range. 0 while not configured.
-    pub const PORT_MIN: u16 = 3;
-
-    /// Last port of the relay's range.
-    pub const PORT_MAX: u16 = 4;
+    /// The ports of the relay, up to port-ranges-max ranges that have no port
+    /// in common; none while not configured. Ports between them are left to
+    /// local sockets.
+    pub const PORT_RANGE: u16 = 3;
 
     /// Addresses the relay receives on, in network byte order. A packet to one
-    /// of them and to a port of the range that no session owns is dropped.
-    pub const LOCAL_ADDRESS: u16 = 5;
+    /// of them and to a port of the relay that no session owns is dropped.
+    pub const LOCAL_ADDRESS: u16 = 4;
 
     /// Whether loss, reordering and jitter are measured: 1, as in the
     /// beginning, or 0, which saves a few instructions a packet.
-    pub const QUALITY: u16 = 6;
+    pub const QUALITY: u16 = 5;
 
     /// Most sessions that live at the same time; 0, as in the beginning, for
     /// any number. Sessions above a limit that is lowered live on.
-    pub const SESSIONS_MAX: u16 = 7;
+    pub const SESSIONS_MAX: u16 = 6;
 
     /// Most sessions that are half open: of which no stream has had both
     /// remotes yet, as before a call is answered. 0, as in the beginning, for
     /// any number.
-    pub const HALF_OPEN_MAX: u16 = 8;
+    pub const HALF_OPEN_MAX: u16 = 7;
 
     /// Most memory that sessions hold at the same time, in bytes; 0, as in the
     /// beginning, for any amount. The port tables of the local addresses, 514
     /// KiB each at most, are not part of it.
-    pub const MEMORY_MAX: u16 = 9;
+    pub const MEMORY_MAX: u16 = 8;
 
     /// The largest number of an attribute of this set.
-    pub const MAX: u16 = 9;
+    pub const MAX: u16 = 8;
 
     /// Every attribute, in the order of their numbers.
-    pub const ATTRS: [Attribute; 9] = [
+    pub const ATTRS: [Attribute; 8] = [
         Attribute {
             id: PROTOCOL_VERSION,
             name: "protocol-version",
@@ -1433,24 +1473,10 @@ pub mod config {
             multi: false,
         },
         Attribute {
-            id: PORT_MIN,
-            name: "port-min",
-            kind: Kind::U16 {
-                big_endian: false,
-                min: 1,
-                max: u16::MAX,
-            },
-            multi: false,
-        },
-        Attribute {
-            id: PORT_MAX,
-            name: "port-max",
-            kind: Kind::U16 {
-                big_endian: false,
-                min: 1,
-                max: u16::MAX,
-            },
-            multi: false,
+            id: PORT_RANGE,
+            name: "port-range",
+            kind: Kind::Nest(&super::port_range::ATTRS),
+            multi: true,
         },
         Attribute {
             id: LOCAL_ADDRESS,
@@ -1911,8 +1937,7 @@ pub const OPERATIONS: [Operation; 10] = [
         name: "config-set",
         attributes: &config::ATTRS,
         request: &[
-            config::PORT_MIN,
-            config::PORT_MAX,
+            config::PORT_RANGE,
             config::LOCAL_ADDRESS,
             config::QUALITY,
             config::SESSIONS_MAX,

@@ -21,6 +21,7 @@ pub mod learning;
 pub mod limits;
 pub mod payload;
 pub mod policy;
+pub mod ports;
 pub mod quality;
 pub mod rate;
 pub mod remote;

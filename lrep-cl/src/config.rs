@@ -36,7 +36,7 @@ use crate::addresses::Mapping;
 use crate::balance::Algorithm;
 use crate::intent::Timeouts;
 use crate::notify::Target;
-use crate::ports::Ports;
+use crate::ports::{self, Ports, Range};
 use crate::tls::Files;
 use crate::tsl::{Learning, Limits, Roam};
 
@@ -109,7 +109,8 @@ pub struct Settings {
     #[arg(long, value_name = "ADVERTISED=LOCAL", value_delimiter = ',')]
     pub advertise: Vec<Mapping>,
 
-    /// First relay port. Even, 1024 at least. Several SIP servers need port_parts.
+    /// First relay port. Even, 1024 at least. Several SIP servers need port_parts. Calls begin at a
+    /// random place between it and end_port.
     #[arg(long, value_name = "PORT", default_value_t = 20000)]
     pub start_port: u16,
 
@@ -117,8 +118,15 @@ pub struct Settings {
     #[arg(long, value_name = "PORT", default_value_t = 30000)]
     pub end_port: u16,
 
-    /// Addresses or networks of SIP servers that share a relay: each is told an equal part of the
-    /// ports, in this order, and whoever may ask but is not named here a further one. Needed when
+    /// In place of start_port and end_port, when the ports are not all in one piece: up to eight ranges,
+    /// as `FIRST-LAST`, the first port even. A SIP server is told one of them only, that with the most
+    /// free ports at the time it asks: when it starts. With port_parts each has ranges of its own, as
+    /// far as there are enough.
+    #[arg(long, value_name = "RANGE", value_delimiter = ',')]
+    pub port_ranges: Vec<Range>,
+
+    /// Addresses or networks of SIP servers that share a relay: each is told a part of the ports of
+    /// its own, in this order, and whoever may ask but is not named here a further one. Needed when
     /// there are several SIP servers, since each counts through its ports by itself.
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     pub port_parts: Vec<Network>,
@@ -302,7 +310,7 @@ const EXAMPLES: [(&str, &str); 9] = [
 /// The end of the example file: what has no place among flags.
 const MEDIA_EXAMPLE: &str = "
 # What a TSL has of its own, under its URL: internal_ip, external_ip, advertise, start_port,
-# end_port. What is not given is as above.
+# end_port, port_ranges. What is not given is as above.
 #[media.\"grpc:192.0.2.20:22334\"]
 #internal_ip = \"192.0.2.20\"
 ";
@@ -419,6 +427,7 @@ pub fn load(file: Option<&Path>, explicit: &ArgMatches) -> Result<Loaded, Config
         };
         source.said.insert(key.to_string(), place);
     }
+    source.check_ports(&settings)?;
     Loaded::new(settings, source)
 }
 
@@ -446,6 +455,7 @@ impl Loaded {
 /// Reads and checks a file alone.
 pub fn check(path: &Path) -> Result<Config, ConfigError> {
     let (source, settings) = read(path)?;
+    source.check_ports(&settings)?;
     Config::new(&settings, &source)
 }
 
@@ -497,16 +507,34 @@ impl Source {
         if let Some(said) = self.said.get(key) {
             return said.clone();
         }
-        let line = || {
-            let table = toml::de::DeTable::parse(&self.text).ok()?;
-            let (name, _) = table.get_ref().get_key_value(key)?;
-            let before = self.text.get(..name.span().start)?;
-            Some(before.matches('\n').count() + 1)
-        };
-        match (&self.path, line()) {
+        match (&self.path, self.line(key)) {
             (Some(path), Some(line)) => format!("{}:{line}: {key}", path.display()),
             (Some(path), None) => format!("{}: {key}", path.display()),
             (None, _) => key.to_owned(),
+        }
+    }
+
+    /// The line of the file in which a key stands.
+    fn line(&self, key: &str) -> Option<usize> {
+        let table = toml::de::DeTable::parse(&self.text).ok()?;
+        let (name, _) = table.get_ref().get_key_value(key)?;
+        let before = self.text.get(..name.span().start)?;
+        Some(before.matches('\n').count() + 1)
+    }
+
+    /// Whether the ports are said in one way only.
+    fn check_ports(&self, settings: &Settings) -> Result<(), ConfigError> {
+        let is_said = |key: &&str| self.said.contains_key(*key) || self.line(key).is_some();
+        let other = ["start_port", "end_port"].into_iter().find(is_said);
+        match other.filter(|_| !settings.port_ranges.is_empty()) {
+            None => Ok(()),
+            Some(other) => Err(ConfigError::Value {
+                place: self.place("port_ranges"),
+                problem: format!(
+                    "stands for start_port and end_port: remove it, or {}",
+                    self.place(other)
+                ),
+            }),
         }
     }
 }
@@ -661,9 +689,9 @@ impl Config {
             return bad(
                 "listen",
                 &format!(
-                    "no request would come to {listen}: its port is among the relay's, {} to {}, \
-                     on an address of the relay; use a port outside of start_port to end_port",
-                    tsl.start_port, tsl.end_port
+                    "no request would come to {listen}: its port is among the relay's, {}, on an \
+                     address of the relay; use another one",
+                    ports::list(&tsl.ports)
                 ),
             );
         }
@@ -795,7 +823,7 @@ impl Config {
         };
         let parts = u32::from(config.parts());
         let mut tsls = config.tsls.iter();
-        if tsls.any(|tsl| Ports::most_parts(tsl.start_port, tsl.end_port) < parts) {
+        if tsls.any(|tsl| Ports::most_clients(&tsl.ports) < parts) {
             return bad("port_parts", "there are more parts than calls have room");
         }
         Ok(config)
@@ -867,6 +895,7 @@ mod tests {
             path: "test.toml".into(),
             error: Box::new(error),
         })?;
+        source.check_ports(&settings)?;
         Config::new(&settings, &source)
     }
 
@@ -939,6 +968,7 @@ mod tests {
             ("log_level = \"loud\"", "expected one of"),
             ("advertise = [\"1.2.3.4\"]", "ADVERTISED=LOCAL"),
             ("start_port = 70000", "70000"),
+            ("port_ranges = [\"20000\"]", "20000-29999"),
             ("internal_ip = \"::1\"", "IPv4"),
             ("lreproxy_sock = [\"nowhere\"]", "no TSL"),
             ("sets = [\"kamailio=1\"]", "192.0.2.0/24=1"),
@@ -1040,12 +1070,68 @@ mod tests {
                 "[media.local]\nstart_port = 20001",
                 "test.toml:2: media: must be an even",
             ),
+            (
+                "port_ranges = [\"20001-29999\"]",
+                "test.toml:2: port_ranges: 20001-29999 must begin at an even port from 1024 on",
+            ),
+            (
+                "port_ranges = [\"20000-20002\"]",
+                "test.toml:2: port_ranges: 20000-20002 must have four ports at least",
+            ),
+            (
+                "port_ranges = [\"30000-20000\"]",
+                "test.toml:2: port_ranges: the last port of 30000-20000 is below the first",
+            ),
+            (
+                "port_ranges = [\"20000-29999\", \"40000-50000\", \"29000-30000\"]",
+                "test.toml:2: port_ranges: 29000-30000 and 20000-29999 have ports in common",
+            ),
+            (
+                "port_ranges = [\"2000-2003\", \"2010-2013\", \"2020-2023\", \"2030-2033\", \
+                 \"2040-2043\", \"2050-2053\", \"2060-2063\", \"2070-2073\", \"2080-2083\"]",
+                "test.toml:2: port_ranges: 8 at most",
+            ),
+            (
+                "port_ranges = [\"20000-29999\"]\nend_port = 30000",
+                "test.toml:2: port_ranges: stands for start_port and end_port: remove it, or \
+                 test.toml:3: end_port",
+            ),
+            (
+                "[media.local]\nport_ranges = [\"20000-29999\"]\nstart_port = 20000",
+                "test.toml:2: media: local has port_ranges and start_port or end_port: remove one",
+            ),
+            (
+                "port_ranges = [\"20000-20007\"]\nport_parts = [\"::1\", \"192.0.2.0/24\"]",
+                "test.toml:3: port_parts: there are more parts",
+            ),
         ];
         for (line, part) in cases {
             let text = failure(&format!("internal_ip = \"10.0.0.5\"\n{line}\n"));
             assert!(text.contains(part), "{text}");
         }
         assert!(failure("owner = 1").contains("internal_ip: must be given"));
+    }
+
+    #[test]
+    fn ports_are_one_range_or_several_and_each_tsl_may_have_its_own() {
+        let ports = |text: &str| {
+            let text = format!("internal_ip = \"10.0.0.5\"\n{text}");
+            let tsls = parse(&text).expect("valid").tsls;
+            tsls.iter()
+                .map(|tsl| ports::list(&tsl.ports))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ports(""), ["20000-30000"]);
+        assert_eq!(ports("end_port = 40000"), ["20000-40000"]);
+        let ranges = "port_ranges = [\"40000-49999\", \"20000-29999\"]\n";
+        assert_eq!(ports(ranges), ["40000-49999, 20000-29999"]);
+        let two = format!("{ranges}lreproxy_sock = [\"local grpc:a:1 grpc:b:1\"]\n");
+        let own = "[media.\"grpc:a:1\"]\nport_ranges = [\"1024-2047\"]\n\
+                   [media.\"grpc:b:1\"]\nstart_port = 22000";
+        assert_eq!(
+            ports(&format!("{two}{own}")),
+            ["40000-49999, 20000-29999", "1024-2047", "22000-30000"]
+        );
     }
 
     #[test]

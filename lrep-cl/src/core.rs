@@ -39,6 +39,7 @@ use crate::call::Media;
 use crate::config::Config;
 use crate::intent::{self, Refusal};
 use crate::logging::call_span;
+use crate::ports;
 use crate::protocol::lrkproxy::{
     self, Command as Request, FRAME_MAX, Framing, Malformed, NodeConfig, Relay, Verdict,
 };
@@ -162,8 +163,9 @@ pub struct Core {
 }
 
 impl Core {
-    /// A core that opens its TSLs.
-    pub fn new(config: Config, now: Instant, actions: &mut Vec<Action>) -> Self {
+    /// A core that opens its TSLs. The ports of calls begin where the seed says.
+    pub fn new(config: Config, seed: u64, now: Instant, actions: &mut Vec<Action>) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
         // Only among several does it matter how one of them is.
         let counts = config.tsls.len() > 1;
         let layers = config
@@ -179,6 +181,7 @@ impl Core {
                     config.limits,
                     config.parts(),
                     counts,
+                    &mut |below| random.u32(..below),
                     now,
                 )
             })
@@ -931,7 +934,8 @@ impl Core {
                     tsl,
                     sessions,
                     "no ports are free from {} to {}: new calls will end old ones; widen \
-                     start_port to end_port, or find out why calls do not end (`lrep-cl sessions`)",
+                     start_port to end_port, or port_ranges, or find out why calls do not end \
+                     (`lrep-cl sessions`)",
                     ports.start,
                     ports.end
                 );
@@ -946,19 +950,16 @@ impl Core {
             return;
         };
         layer.ports.seen(media.answerer.local.port());
-        let acceptable = layer.ports.acceptable();
-        let (start, end) = (layer.config.start_port, layer.config.end_port);
-        if let Some(port) = media
-            .locals()
-            .ports()
-            .find(|port| !acceptable.contains(port))
-        {
+        let ports = &layer.ports;
+        let mut picked = media.locals().ports();
+        if let Some(port) = picked.find(|port| !ports.accepts(*port)) {
+            let known = ports::list(&layer.config.ports);
             self.alarm("port-range", now, |withheld| {
                 call_span(call_id).in_scope(|| {
                     warn!(
                         withheld,
-                        "the SIP server picked relay port {port}, outside of {start} to {end}: \
-                         give its module and lrep-cl the same start_port and end_port",
+                        "the SIP server picked relay port {port}, outside of {known}: give its \
+                         module no start_port and end_port, or the same as lrep-cl",
                     );
                 });
             });

@@ -134,27 +134,32 @@ pub fn daemon(status: &Status) -> Vec<Finding> {
 }
 
 /// Whether sockets of this host may be given relay ports.
-pub fn ports(ephemeral: &Ephemeral, ports: &RangeInclusive<u16>) -> Finding {
-    let (first, last) = (ports.start(), ports.end());
+pub fn ports(ephemeral: &Ephemeral, ports: &[RangeInclusive<u16>]) -> Finding {
+    let listed = listed(ports);
     if ephemeral.meets(ports) {
         Finding::advice(
             "ports",
             format!(
-                "the kernel may give relay ports ({first} to {last}) to other sockets, which then \
-                 lose packets to calls; reserve_ports = true has them reserved at each start"
+                "the kernel may give relay ports ({listed}) to other sockets, which then lose \
+                 packets to calls; reserve_ports = true has them reserved at each start"
             ),
             ephemeral.cure(ports),
         )
     } else {
-        Finding::good(
-            "ports",
-            format!("no other socket is given {first} to {last}"),
-        )
+        Finding::good("ports", format!("no other socket is given {listed}"))
     }
 }
 
+/// Ranges of ports, in the words of nft too.
+fn listed(ports: &[RangeInclusive<u16>]) -> String {
+    let ranges = ports
+        .iter()
+        .map(|range| format!("{}-{}", range.start(), range.end()));
+    ranges.collect::<Vec<_>>().join(", ")
+}
+
 /// Chains that could drop media before the module sees it, of what `nft -j list ruleset` prints.
-pub fn firewall(ruleset: &Value, ports: &RangeInclusive<u16>) -> Vec<Finding> {
+pub fn firewall(ruleset: &Value, ports: &[RangeInclusive<u16>]) -> Vec<Finding> {
     let objects = ruleset["nftables"]
         .as_array()
         .map_or(&[][..], Vec::as_slice);
@@ -182,16 +187,18 @@ pub fn firewall(ruleset: &Value, ports: &RangeInclusive<u16>) -> Vec<Finding> {
         if !drops && chain["policy"] != "drop" {
             continue;
         }
-        let (first, last) = (ports.start(), ports.end());
+        let listed = listed(ports);
+        let matched = match ports {
+            [_] => listed.clone(),
+            _ => format!("'{{ {listed} }}'"),
+        };
         findings.push(Finding::advice(
             "firewall",
             format!(
                 "chain {family} {table} {chain_name} comes before the relay and drops packets: see \
-                 that media (UDP to {first} to {last}) is not among them"
+                 that media (UDP to {listed}) is not among them"
             ),
-            format!(
-                "nft insert rule {family} {table} {chain_name} udp dport {first}-{last} accept"
-            ),
+            format!("nft insert rule {family} {table} {chain_name} udp dport {matched} accept"),
         ));
     }
     if findings.is_empty() {
@@ -340,7 +347,7 @@ mod tests {
 
     #[test]
     fn only_chains_before_the_relay_that_drop_are_told() {
-        let ports = 20000..=30007;
+        let ports = [20000..=30007];
         let find = |objects: Vec<Value>| firewall(&json!({ "nftables": objects }), &ports);
         for (objects, verdict) in [
             (vec![], Verdict::Good),

@@ -44,16 +44,15 @@ impl Ephemeral {
     }
 
     /// Whether a socket may be given one of these ports.
-    pub fn meets(&self, ports: &RangeInclusive<u16>) -> bool {
+    pub fn meets(&self, ports: &[RangeInclusive<u16>]) -> bool {
         let is_reserved = |port: &u16| self.reserved.iter().any(|range| range.contains(port));
-        ports
-            .clone()
-            .any(|port| self.given.contains(&port) && !is_reserved(&port))
+        let mut ports = ports.iter().cloned().flatten();
+        ports.any(|port| self.given.contains(&port) && !is_reserved(&port))
     }
 
     /// What to write so that these ports are reserved, too.
-    pub fn reserving(&self, ports: &RangeInclusive<u16>) -> String {
-        let ranges = self.reserved.iter().chain([ports]);
+    pub fn reserving(&self, ports: &[RangeInclusive<u16>]) -> String {
+        let ranges = self.reserved.iter().chain(ports);
         let ranges = ranges.map(|range| match (range.start(), range.end()) {
             (first, last) if first == last => first.to_string(),
             (first, last) => format!("{first}-{last}"),
@@ -62,13 +61,13 @@ impl Ephemeral {
     }
 
     /// What to type so that these ports are reserved, too.
-    pub fn cure(&self, ports: &RangeInclusive<u16>) -> String {
+    pub fn cure(&self, ports: &[RangeInclusive<u16>]) -> String {
         let value = self.reserving(ports);
         format!("sysctl -w net.ipv4.ip_local_reserved_ports={value}")
     }
 
     /// Reserves these ports, too.
-    pub fn reserve(&self, ports: &RangeInclusive<u16>) -> io::Result<()> {
+    pub fn reserve(&self, ports: &[RangeInclusive<u16>]) -> io::Result<()> {
         fs::write(RESERVED, self.reserving(ports))
     }
 }
@@ -84,19 +83,19 @@ mod tests {
     #[test]
     fn only_ports_that_are_given_away_and_not_reserved_are_met() {
         let usual = ephemeral("32768\t60999\n", "\n");
-        assert!(!usual.meets(&(20000..=30007)));
-        assert!(usual.meets(&(32760..=32770)));
+        assert!(!usual.meets(&[20000..=30007]));
+        assert!(usual.meets(&[20000..=30007, 32760..=32770]));
         let wide = ephemeral("1024\t65535\n", "8080,20000-30007\n");
-        assert!(!wide.meets(&(20000..=30007)));
-        assert!(wide.meets(&(20000..=30008)));
+        assert!(!wide.meets(&[20000..=30007, 8080..=8080]));
+        assert!(wide.meets(&[8080..=8080, 20000..=30008]));
     }
 
     #[test]
     fn what_is_reserved_stays_so() {
         let ephemeral = ephemeral("1024\t65535\n", "8080,9000-9010\n");
         assert_eq!(
-            ephemeral.cure(&(20000..=30007)),
-            "sysctl -w net.ipv4.ip_local_reserved_ports=8080,9000-9010,20000-30007"
+            ephemeral.cure(&[20000..=30007, 40000..=49999]),
+            "sysctl -w net.ipv4.ip_local_reserved_ports=8080,9000-9010,20000-30007,40000-49999"
         );
     }
 

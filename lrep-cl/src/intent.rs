@@ -12,7 +12,7 @@ use crate::call::{Media, Party};
 use crate::protocol::lrkproxy::{Relay, Verdict};
 
 /// Lowest relay port that is given to a client.
-const PORT_MIN: u16 = 1024;
+pub const PORT_MIN: u16 = 1024;
 
 /// Which idle timeouts sessions get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,14 +4,24 @@
 //!
 //! Clients pick the relay ports themselves, by a counter that starts at the `current_port` of
 //! our answer to `G`. A client that asks again (it was restarted, or found us silent) must not
-//! be sent back to ports of living calls: the answer moves with the ports seen.
+//! be sent back to ports of living calls: the answer moves with the ports seen. Until one is seen
+//! a client is sent to a random place, so that nobody can tell from the configuration which ports
+//! the next calls get.
+//!
+//! A client can be told one range only. Where an operator gives several, each is a part of the ports,
+//! or several parts when there are more clients than ranges; what is left over is somebody's reserve.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use serde_with::{DeserializeFromStr, SerializeDisplay};
+
 /// Ports of one call: RTP and RTCP towards the answerer, then towards the offerer.
-const BLOCK: u16 = 4;
+pub const BLOCK: u16 = 4;
 
 /// How long ports of an ended call are not recommended, so that late packets of its parties do
 /// not reach another call.
@@ -22,12 +32,92 @@ pub const QUARANTINE: Duration = Duration::from_secs(60);
 /// 4 ports.
 pub const OVERSHOOT: u16 = 6;
 
+/// Ports of a relay that follow each other; the text form is `20000-29999`.
+#[derive(Clone, Copy, Debug, DeserializeFromStr, PartialEq, Eq, SerializeDisplay)]
+pub struct Range {
+    /// The first one.
+    pub first: u16,
+    /// The last one, as the operator names it.
+    pub last: u16,
+    /// How many more are the relay's.
+    beyond: u16,
+}
+
+impl Range {
+    /// Those that a client uses whose module was given these as `start_port` and `end_port`: more than
+    /// they say.
+    pub fn of_client(start: u16, end: u16) -> Self {
+        Self {
+            first: start,
+            last: end,
+            beyond: OVERSHOOT + 1,
+        }
+    }
+
+    /// All ports that are the relay's.
+    pub fn owned(&self) -> RangeInclusive<u16> {
+        self.first..=self.last.saturating_add(self.beyond)
+    }
+
+    /// How many ports the operator names.
+    pub fn size(&self) -> u32 {
+        u32::from(self.last.saturating_sub(self.first)) + 1
+    }
+
+    /// Whole blocks in it.
+    pub fn blocks(&self) -> u32 {
+        if self.beyond > 0 {
+            self.size().div_ceil(u32::from(BLOCK))
+        } else {
+            self.size() / u32::from(BLOCK)
+        }
+    }
+
+    /// What a client is told as its end. One that is a block's begin makes that block the last.
+    fn end(&self) -> u16 {
+        if self.beyond > 0 {
+            return self.last;
+        }
+        nth_block(self.first, self.blocks().saturating_sub(1))
+    }
+}
+
+impl FromStr for Range {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let range = text.split_once('-').and_then(|(first, last)| {
+            Some(Self {
+                first: first.trim().parse().ok()?,
+                last: last.trim().parse().ok()?,
+                beyond: 0,
+            })
+        });
+        range.ok_or_else(|| {
+            format!("`{text}` is no range of ports: allowed are 20000-29999 and the like")
+        })
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+/// Ranges as they are told to people.
+pub fn list(ranges: &[Range]) -> String {
+    let ranges: Vec<_> = ranges.iter().map(ToString::to_string).collect();
+    ranges.join(", ")
+}
+
 /// Which ports are in use and which come next.
 #[derive(Debug)]
 pub struct Ports {
-    start: u16,
-    end: u16,
-    /// Each for other clients.
+    ranges: Vec<Range>,
+    /// How many clients there are, one at least, each with parts of its own.
+    clients: usize,
+    /// In the order of their ports.
     parts: Vec<Part>,
     /// How many sessions each port belongs to: asked of for every call, so by its number.
     in_use: Vec<u32>,
@@ -38,16 +128,18 @@ pub struct Ports {
     resting: VecDeque<(Instant, u16)>,
 }
 
-/// A part of the range, with clients of its own.
+/// A part of a range.
 #[derive(Debug)]
 struct Part {
+    /// Whose it is.
+    client: usize,
     start: u16,
     end: u16,
     /// Whole blocks in it, at least one.
     blocks: u32,
     /// Begin of the block that comes next.
     cursor: u16,
-    /// Whether any port was seen; before that the cursor stands for nothing.
+    /// Whether any port was seen; before that the cursor stands where chance has put it.
     moved: bool,
 }
 
@@ -65,22 +157,18 @@ pub struct Recommended {
 }
 
 impl Ports {
-    /// Ports `start` to `end`, in so many parts (one at least); see [`Self::most_parts`].
-    pub fn new(start: u16, end: u16, parts: u16) -> Self {
-        let all = Part::new(start, end);
-        let parts = match u16::try_from(all.blocks).unwrap_or(u16::MAX) / parts.max(1) {
-            blocks if parts > 1 && blocks > 0 => (0..parts)
-                .map(|part| {
-                    let start = start + part * blocks * BLOCK;
-                    // A client whose end is a block's begin uses no port beyond that block.
-                    Part::new(start, start + (blocks - 1) * BLOCK)
-                })
-                .collect(),
-            _ => vec![all],
-        };
+    /// The ports of these ranges, one at least, for so many clients; see [`Self::most_clients`].
+    /// `draw` draws a number below the one it is given.
+    pub fn new(ranges: &[Range], clients: u16, draw: &mut dyn FnMut(u32) -> u32) -> Self {
+        let clients = u32::from(clients).clamp(1, Self::most_clients(ranges).max(1));
+        let mut parts = divide(ranges, clients);
+        for part in &mut parts {
+            part.cursor = part.block(draw(part.blocks));
+        }
+        parts.sort_by_key(|part| part.start);
         Self {
-            start,
-            end,
+            ranges: ranges.to_vec(),
+            clients: clients as usize,
             parts,
             in_use: vec![0; usize::from(u16::MAX) + 1],
             occupied: 0,
@@ -89,24 +177,25 @@ impl Ports {
         }
     }
 
-    /// Into how many parts ports `start` to `end` can be divided.
-    pub fn most_parts(start: u16, end: u16) -> u32 {
-        Part::new(start, end).blocks
+    /// How many clients can have ports of their own of these ranges.
+    pub fn most_clients(ranges: &[Range]) -> u32 {
+        ranges.iter().map(Range::blocks).sum()
     }
 
-    /// Every port a client with our range may present for RTP or RTCP.
-    pub fn acceptable(&self) -> RangeInclusive<u16> {
-        self.start..=self.end.saturating_add(OVERSHOOT + 1)
+    /// Whether a client that was told of our ports may present this one for RTP or RTCP.
+    pub fn accepts(&self, port: u16) -> bool {
+        let mut ranges = self.ranges.iter();
+        ranges.any(|range| range.owned().contains(&port))
     }
 
     /// A client has presented a block that begins at `port`: the next one is beyond it.
     pub fn seen(&mut self, port: u16) {
-        let acceptable = self.acceptable();
+        if !self.accepts(port) {
+            return;
+        }
         let beyond = |part: &&mut Part| part.start <= port;
         if let Some(part) = self.parts.iter_mut().rev().find(beyond) {
-            if acceptable.contains(&port) {
-                part.seen(port);
-            }
+            part.seen(port);
         }
     }
 
@@ -122,7 +211,7 @@ impl Ports {
 
     /// How many ports there are.
     pub fn size(&self) -> u32 {
-        u32::from(self.end - self.start) + 1
+        self.ranges.iter().map(Range::size).sum()
     }
 
     /// How many of them belong to sessions.
@@ -164,40 +253,116 @@ impl Ports {
 
     /// Whether no block is free in the part that this port belongs to.
     pub fn is_exhausted(&self, port: u16, now: Instant) -> bool {
-        let part = self.parts.iter().rposition(|part| part.start <= port);
-        self.recommend(part.unwrap_or(0), now).is_exhausted
+        let mut parts = self.parts.iter().rev();
+        let part = parts.find(|part| part.start <= port);
+        part.is_some_and(|part| self.look(part, now).recommended.is_exhausted)
     }
 
-    /// The block to recommend to the clients of a part: the first from its cursor on of which no port
+    /// What to recommend to this client: of its parts the one with the most free blocks.
+    pub fn recommend(&self, client: usize, now: Instant) -> Recommended {
+        let client = client.min(self.clients - 1);
+        let own = self.parts.iter().filter(|part| part.client == client);
+        let looked = own.map(|part| self.look(part, now));
+        let best = looked.reduce(|best, next| if next.free > best.free { next } else { best });
+        // Every client has a part.
+        best.unwrap_or_else(|| self.look(&self.parts[0], now))
+            .recommended
+    }
+
+    /// Looks through a part for the block to recommend: the first from its cursor on of which no port
     /// is in use or was so a short while ago, else the first without one in use, else the cursor.
-    pub fn recommend(&self, part: usize, now: Instant) -> Recommended {
-        // There is one at least.
-        let part = &self.parts[part.min(self.parts.len() - 1)];
-        let free = |block: &u16| !ports_of(*block).any(|port| self.in_use[usize::from(port)] > 0);
-        let rested = |block: &u16| {
+    fn look(&self, part: &Part, now: Instant) -> Look {
+        let is_free =
+            |block: &u16| !ports_of(*block).any(|port| self.in_use[usize::from(port)] > 0);
+        let is_rested = |block: &u16| {
             !ports_of(*block).any(|port| {
                 self.released
                     .get(&port)
                     .is_some_and(|since| now.saturating_duration_since(*since) < QUARANTINE)
             })
         };
-        let best = part.order().find(|block| free(block) && rested(block));
-        let best = best.or_else(|| part.order().find(free));
-        Recommended {
-            start: part.start,
-            end: part.end,
-            current: best.unwrap_or(part.cursor),
-            is_exhausted: best.is_none(),
+        let free = || part.order().filter(is_free);
+        let rested = || free().filter(is_rested);
+        let best = rested().next().or_else(|| free().next());
+        Look {
+            free: (rested().count(), free().count()),
+            recommended: Recommended {
+                start: part.start,
+                end: part.end,
+                current: best.unwrap_or(part.cursor),
+                is_exhausted: best.is_none(),
+            },
         }
     }
 }
 
+/// What was found in a part.
+struct Look {
+    /// How many blocks are free and have rested, and how many are free.
+    free: (usize, usize),
+    recommended: Recommended,
+}
+
+/// Gives each client a part of its own, as large as can be: a range, or an equal share of one. Ranges
+/// that are left over go to those who have the least, as a second choice.
+fn divide(ranges: &[Range], clients: u32) -> Vec<Part> {
+    let mut sharers = vec![0; ranges.len()];
+    for _ in 0..clients {
+        let share = |index: &usize| {
+            let others = sharers[*index];
+            (ranges[*index].blocks() / (others + 1), Reverse(others))
+        };
+        // Of equal ones the first.
+        if let Some(largest) = (0..ranges.len()).rev().max_by_key(share) {
+            sharers[largest] += 1;
+        }
+    }
+    let mut parts: Vec<Part> = Vec::new();
+    for (range, &sharers) in ranges.iter().zip(&sharers) {
+        match sharers {
+            0 => {}
+            1 => parts.push(Part::new(parts.len(), range.first, range.end())),
+            _ => {
+                let blocks = range.blocks() / sharers;
+                for share in 0..sharers {
+                    let start = nth_block(range.first, share * blocks);
+                    // A client whose end is a block's begin uses no port beyond that block.
+                    let end = nth_block(start, blocks.saturating_sub(1));
+                    parts.push(Part::new(parts.len(), start, end));
+                }
+            }
+        }
+    }
+    for (range, _) in ranges
+        .iter()
+        .zip(&sharers)
+        .filter(|(_, sharers)| **sharers == 0)
+    {
+        let has = |client: &usize| -> u32 {
+            let own = parts.iter().filter(|part| part.client == *client);
+            own.map(|part| part.blocks).sum()
+        };
+        let least = (0..clients as usize).min_by_key(has).unwrap_or(0);
+        parts.push(Part::new(least, range.first, range.end()));
+    }
+    parts
+}
+
+/// Begin of the block that so many others come before.
+fn nth_block(start: u16, others: u32) -> u16 {
+    // Blocks are counted inside of ranges.
+    let offset = u16::try_from(others * u32::from(BLOCK)).unwrap_or(0);
+    start.saturating_add(offset)
+}
+
 impl Part {
-    fn new(start: u16, end: u16) -> Self {
+    fn new(client: usize, start: u16, end: u16) -> Self {
+        let size = u32::from(end.saturating_sub(start)) + 1;
         Self {
+            client,
             start,
             end,
-            blocks: ((u32::from(end - start) + 1).div_ceil(u32::from(BLOCK))).max(1),
+            blocks: size.div_ceil(u32::from(BLOCK)),
             cursor: start,
             moved: false,
         }
@@ -223,8 +388,7 @@ impl Part {
     }
 
     fn block(&self, index: u32) -> u16 {
-        // Blocks are counted inside the range, so this stays below `end`.
-        self.start + u16::try_from(index * u32::from(BLOCK)).unwrap_or(0)
+        nth_block(self.start, index)
     }
 }
 
@@ -241,6 +405,15 @@ mod tests {
         [start, start + 1, start + 2, start + 3]
     }
 
+    /// Ports of which the first come first.
+    fn begun(start: u16, end: u16, clients: u16) -> Ports {
+        Ports::new(&[Range::of_client(start, end)], clients, &mut |_| 0)
+    }
+
+    fn ranges(texts: &[&str]) -> Vec<Range> {
+        texts.iter().map(|text| text.parse().expect(text)).collect()
+    }
+
     fn current(ports: &Ports, now: Instant) -> u16 {
         ports.recommend(0, now).current
     }
@@ -248,7 +421,7 @@ mod tests {
     #[test]
     fn it_starts_at_the_start_and_moves_beyond_the_highest_port_seen() {
         let now = Instant::now();
-        let mut ports = Ports::new(20000, 30000, 1);
+        let mut ports = begun(20000, 30000, 1);
         assert_eq!(current(&ports, now), 20000);
         ports.seen(20000);
         assert_eq!(current(&ports, now), 20004);
@@ -260,7 +433,7 @@ mod tests {
     #[test]
     fn the_first_port_seen_says_where_the_client_is() {
         let now = Instant::now();
-        let mut ports = Ports::new(20000, 30000, 1);
+        let mut ports = begun(20000, 30000, 1);
         ports.seen(29000);
         assert_eq!(current(&ports, now), 29004);
         ports.seen(28000);
@@ -272,7 +445,7 @@ mod tests {
     #[test]
     fn it_stays_aligned_to_the_start_whatever_a_client_presents() {
         let now = Instant::now();
-        let mut ports = Ports::new(20002, 30000, 1);
+        let mut ports = begun(20002, 30000, 1);
         ports.seen(20005);
         assert_eq!(current(&ports, now), 20006);
         ports.seen(20008);
@@ -282,13 +455,13 @@ mod tests {
     #[test]
     fn it_wraps_inside_the_range() {
         let now = Instant::now();
-        let mut ports = Ports::new(20000, 20015, 1);
+        let mut ports = begun(20000, 20015, 1);
         ports.seen(20008);
         assert_eq!(current(&ports, now), 20012);
         ports.seen(20012);
         assert_eq!(current(&ports, now), 20000);
         // The block that begins at the first value not below the end.
-        let mut ports = Ports::new(20000, 20016, 1);
+        let mut ports = begun(20000, 20016, 1);
         ports.seen(20008);
         ports.seen(20016);
         assert_eq!(current(&ports, now), 20000);
@@ -297,7 +470,7 @@ mod tests {
     #[test]
     fn it_skips_ports_in_use_and_ports_just_released() {
         let now = Instant::now();
-        let mut ports = Ports::new(20000, 30000, 1);
+        let mut ports = begun(20000, 30000, 1);
         ports.occupy(block(20000));
         ports.occupy([20007]);
         assert_eq!(current(&ports, now), 20008);
@@ -309,7 +482,7 @@ mod tests {
     #[test]
     fn when_all_are_resting_a_free_one_is_better_than_none() {
         let now = Instant::now();
-        let mut ports = Ports::new(20000, 20007, 1);
+        let mut ports = begun(20000, 20007, 1);
         ports.occupy(block(20000));
         ports.occupy(block(20004));
         assert_eq!(current(&ports, now), 20000);
@@ -320,7 +493,7 @@ mod tests {
     #[test]
     fn a_port_used_on_two_addresses_is_free_after_both_are_released() {
         let now = Instant::now();
-        let mut ports = Ports::new(20000, 30000, 1);
+        let mut ports = begun(20000, 30000, 1);
         ports.occupy(block(20000));
         ports.occupy(block(20000));
         ports.release(block(20000), now);
@@ -332,18 +505,18 @@ mod tests {
     #[test]
     fn ports_outside_of_the_range_do_not_move_it() {
         let now = Instant::now();
-        let mut ports = Ports::new(20000, 30000, 1);
+        let mut ports = begun(20000, 30000, 1);
         ports.seen(40000);
         ports.seen(1024);
         assert_eq!(current(&ports, now), 20000);
-        assert!(ports.acceptable().contains(&30006));
-        assert!(!ports.acceptable().contains(&30008));
+        assert!(ports.accepts(30006));
+        assert!(!ports.accepts(30008));
     }
 
     #[test]
     fn parts_share_no_port_and_go_on_by_themselves() {
         let now = Instant::now();
-        let mut ports = Ports::new(20000, 20047, 3);
+        let mut ports = begun(20000, 20047, 3);
         let recommended = |start, end, current| Recommended {
             start,
             end,
@@ -363,9 +536,134 @@ mod tests {
     }
 
     #[test]
+    fn before_a_port_was_seen_chance_decides_and_then_no_more() {
+        let now = Instant::now();
+        let range = [Range::of_client(20000, 30000)];
+        let mut asked = Vec::new();
+        let mut ports = Ports::new(&range, 1, &mut |below| {
+            asked.push(below);
+            1234
+        });
+        assert_eq!(asked, [2501]);
+        assert_eq!(current(&ports, now), 20000 + 4 * 1234);
+        // It is the same for all workers of a SIP server, and free.
+        assert_eq!(current(&ports, now), 20000 + 4 * 1234);
+        ports.occupy([20000 + 4 * 1234]);
+        assert_eq!(current(&ports, now), 20000 + 4 * 1235);
+        ports.seen(20000);
+        assert_eq!(current(&ports, now), 20004);
+    }
+
+    #[test]
+    fn each_part_of_a_range_begins_where_chance_says() {
+        let now = Instant::now();
+        let mut numbers = 0..;
+        let ports = Ports::new(&ranges(&["20000-20047"]), 3, &mut |_| {
+            numbers.next().unwrap_or_default()
+        });
+        let currents: Vec<_> = (0..3)
+            .map(|client| ports.recommend(client, now).current)
+            .collect();
+        assert_eq!(currents, [20000, 20020, 20040]);
+    }
+
+    #[test]
+    fn a_range_reads_back_from_its_text_and_ends_where_it_says() {
+        let range: Range = "20000-29999".parse().expect("a range");
+        assert_eq!(range.to_string(), "20000-29999");
+        assert_eq!(range.owned(), 20000..=29999);
+        assert_eq!(
+            (range.size(), range.blocks(), range.end()),
+            (10_000, 2500, 29_996)
+        );
+        assert_eq!(Range::of_client(20000, 30000).owned(), 20000..=30007);
+        for text in [
+            "",
+            "20000",
+            "20000-",
+            "-20000",
+            "20000-70000",
+            "a-b",
+            "1-2-3",
+        ] {
+            let error = text.parse::<Range>().expect_err(text);
+            assert!(error.contains("20000-29999"), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_client_is_told_the_range_with_the_most_free_blocks() {
+        let now = Instant::now();
+        let mut ports = Ports::new(&ranges(&["40000-40015", "20000-20019"]), 1, &mut |_| 0);
+        assert_eq!(ports.size(), 36);
+        let told = |ports: &Ports, now| {
+            let told = ports.recommend(0, now);
+            (told.start, told.end, told.current)
+        };
+        assert_eq!(told(&ports, now), (20000, 20016, 20000));
+        ports.seen(20000);
+        ports.occupy(block(20000));
+        // Of equal ones the lower.
+        assert_eq!(told(&ports, now), (20000, 20016, 20004));
+        ports.seen(20004);
+        ports.occupy(block(20004));
+        assert_eq!(told(&ports, now), (40000, 40012, 40000));
+        // What has just become free is worth less than what has rested.
+        ports.release(block(20000), now);
+        ports.release(block(20004), now);
+        assert_eq!(told(&ports, now), (40000, 40012, 40000));
+        assert_eq!(told(&ports, now + QUARANTINE), (20000, 20016, 20008));
+        for port in (20000..20020).step_by(4) {
+            ports.occupy(block(port));
+        }
+        assert!(ports.is_exhausted(20000, now) && !ports.is_exhausted(40000, now));
+        assert!(!ports.recommend(0, now).is_exhausted);
+    }
+
+    #[test]
+    fn ports_between_ranges_are_nobodys() {
+        let mut ports = Ports::new(&ranges(&["20000-20007", "20016-20023"]), 1, &mut |_| 0);
+        for (port, is_ours) in [
+            (19_999, false),
+            (20_007, true),
+            (20_008, false),
+            (20_016, true),
+        ] {
+            assert_eq!(ports.accepts(port), is_ours, "{port}");
+        }
+        ports.seen(20_008);
+        assert_eq!(current(&ports, Instant::now()), 20_000);
+    }
+
+    #[test]
+    fn clients_get_ranges_of_their_own_before_they_share_one() {
+        let now = Instant::now();
+        let told = |texts: &[&str], clients| {
+            let ports = Ports::new(&ranges(texts), clients, &mut |_| 0);
+            (0..usize::from(clients))
+                .map(|client| {
+                    let told = ports.recommend(client, now);
+                    (told.start, told.end)
+                })
+                .collect::<Vec<_>>()
+        };
+        let two = ["20000-20799", "30000-30399"];
+        assert_eq!(told(&two, 2), [(20000, 20796), (30000, 30396)]);
+        assert_eq!(
+            told(&two, 3),
+            [(20000, 20396), (20400, 20796), (30000, 30396)]
+        );
+        let three = ["20000-20003", "30000-30399", "40000-40799"];
+        // Who has the least has a second choice, which it is told as long as that is the better one.
+        assert_eq!(told(&three, 2), [(30000, 30396), (40000, 40796)]);
+        let ports = Ports::new(&ranges(&three), 2, &mut |_| 0);
+        assert_eq!(ports.parts[0].client, 0);
+    }
+
+    #[test]
     fn that_no_block_is_free_is_told() {
         let now = Instant::now();
-        let mut ports = Ports::new(20000, 20007, 1);
+        let mut ports = begun(20000, 20007, 1);
         ports.occupy([20001]);
         assert!(!ports.recommend(0, now).is_exhausted);
         ports.occupy([20006]);
@@ -383,7 +681,7 @@ mod tests {
             steps in proptest::collection::vec(0usize..6, 1..300),
         ) {
             let start = start * 2;
-            let ports = Ports::new(start, start + size, parts);
+            let ports = begun(start, start + size, parts);
             let now = Instant::now();
             let mut whose = HashMap::new();
             let mut counters = HashMap::new();
@@ -399,6 +697,50 @@ mod tests {
             }
         }
 
+        /// The same with several ranges, whose ends are never passed.
+        #[test]
+        fn clients_stay_inside_of_the_ranges_and_never_meet(
+            sizes in proptest::collection::vec((4u16..200, 0u16..50), 1..9),
+            clients in 1u16..12,
+            seed: u32,
+            steps in proptest::collection::vec(0usize..12, 1..300),
+        ) {
+            let mut next = 20_000;
+            let mut ranges = Vec::new();
+            for (size, gap) in sizes {
+                let first = next + 2 * gap;
+                ranges.push(Range { first, last: first + size - 1, beyond: 0 });
+                next = first + size + size % 2;
+            }
+            let clients = clients.min(Ports::most_clients(&ranges).try_into().unwrap_or(u16::MAX));
+            let ports = Ports::new(&ranges, clients, &mut |below| seed % below);
+            let is_inside = |port: u16| {
+                ranges.iter().any(|range| (range.first..=range.last).contains(&port))
+            };
+            let now = Instant::now();
+            let mut whose = HashMap::new();
+            let mut counters = HashMap::new();
+            for client in steps {
+                let client = client % usize::from(clients);
+                let told = ports.recommend(client, now);
+                let counter = counters.entry(client).or_insert(told.current);
+                prop_assert_eq!((*counter - told.start) % BLOCK, 0);
+                prop_assert_eq!(*counter % 2, 0);
+                for port in ports_of(*counter) {
+                    prop_assert!(is_inside(port) && ports.accepts(port));
+                    prop_assert_eq!(*whose.entry(port).or_insert(client), client);
+                }
+                *counter = if *counter >= told.end { told.start } else { *counter + BLOCK };
+            }
+            // No part has a port of another.
+            let mut last = 0;
+            for part in &ports.parts {
+                prop_assert!(part.start > last);
+                last = part.end + BLOCK - 1;
+                prop_assert!(is_inside(part.start) && is_inside(last));
+            }
+        }
+
         #[test]
         fn the_recommended_port_is_aligned_inside_the_range_and_free_if_any_is(
             start in 512u16..32000,
@@ -408,7 +750,7 @@ mod tests {
             let start = start * 2;
             let end = start.saturating_add(size);
             let now = Instant::now();
-            let mut ports = Ports::new(start, end, 1);
+            let mut ports = begun(start, end, 1);
             for (occupied, offset) in events {
                 let port = start.saturating_add(offset);
                 ports.seen(port);

@@ -117,6 +117,7 @@ impl Server {
     /// living there. There is one driver for each TSL of the configuration, in its order.
     pub async fn start(
         config: Config,
+        seed: u64,
         drivers: Vec<Driver>,
         mut inherited: Inherited,
     ) -> Result<Self, StartError> {
@@ -147,7 +148,7 @@ impl Server {
         let (senders, orders): (Vec<_>, Vec<_>) =
             tsls.iter().map(|_| mpsc::unbounded_channel()).unzip();
         let (opened, mut openings) = mpsc::unbounded_channel();
-        let service = Service::new(config, &udp, senders, opened);
+        let service = Service::new(config, seed, &udp, senders, opened);
         let tasks = TaskTracker::new();
         for (index, (driver, orders)) in drivers.into_iter().zip(orders).enumerate() {
             let listener = Arc::new(FromTsl {
@@ -296,13 +297,14 @@ struct State {
 impl Service {
     fn new(
         config: Config,
+        seed: u64,
         udp: &[Listening],
         orders: Vec<mpsc::UnboundedSender<Order>>,
         opened: mpsc::UnboundedSender<(usize, tsl::Result<()>)>,
     ) -> Arc<Self> {
         let mut actions = Vec::new();
         let notifier = Notifier::start(&config.timeout_sockets);
-        let core = Core::new(config, now(), &mut actions);
+        let core = Core::new(config, seed, now(), &mut actions);
         let service = Self {
             state: Mutex::new(State {
                 core,

@@ -157,7 +157,7 @@ mod tests {
         let module = |protocol_version| Config {
             protocol_version,
             module_version: "9.8.7".to_owned(),
-            ports: None,
+            ports: Vec::new(),
             local_addresses: Vec::new(),
             quality: true,
             limits: Limits::default(),

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 async fn service(tsl: &Arc<Memory>) -> Arc<Service> {
     let server = Server::start(
         config(Vec::new()),
+        SEED,
         vec![Driver::new(Arc::clone(tsl))],
         Inherited::default(),
     )

@@ -55,7 +55,7 @@ fn call(label: &[u8], port: u16, callee: &str) -> NewSession {
 
 fn settings(address: &str, last: u16) -> SetConfig {
     SetConfig {
-        ports: Some(20_000..=last),
+        ports: vec![20_000..=last],
         local_addresses: vec![address.parse().expect("an address")],
         ..SetConfig::default()
     }

@@ -241,7 +241,7 @@ async fn every_command_does_what_it_does_without_a_network() {
     let remote = controller("localhost", &host, certificates.identity("sip1"));
 
     let settings = SetConfig {
-        ports: Some(20000..=30000),
+        ports: vec![20000..=30000],
         local_addresses: vec![socket("192.0.2.1:1").ip(), socket("[2001:db8::1]:1").ip()],
         quality: Some(false),
         limits: Some(Limits {

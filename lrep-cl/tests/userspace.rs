@@ -52,7 +52,7 @@ async fn a_port_of_another_program_is_refused_by_name_and_nothing_is_kept() {
         SocketAddr::new(address(2, 2), 20_000),
     );
     let settings = SetConfig {
-        ports: Some(20_000..=20_099),
+        ports: vec![20_000..=20_099],
         local_addresses: vec![west.ip(), east.ip()],
         ..SetConfig::default()
     };

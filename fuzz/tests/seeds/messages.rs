@@ -146,7 +146,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("config-get", Request::ConfigGet),
         ("config-set", {
             Request::ConfigSet(SetConfig {
-                ports: Some(20_000..=30_007),
+                ports: vec![20_000..=29_999, 40_000..=49_999],
                 local_addresses: vec![stream().a.local.ip(), particular_stream().a.local.ip()],
                 quality: Some(false),
                 limits: Some(Limits {
@@ -188,7 +188,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
             Answer::Config(Config {
                 protocol_version: PROTOCOL_VERSION,
                 module_version: "0.1.0".to_owned(),
-                ports: Some(20_000..=30_007),
+                ports: vec![20_000..=29_999, 40_000..=49_999],
                 local_addresses: vec![stream().a.local.ip(), particular_stream().a.local.ip()],
                 quality: true,
                 limits: Limits::default(),
@@ -198,7 +198,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
             Answer::Config(Config {
                 protocol_version: u32::MAX,
                 module_version: String::new(),
-                ports: None,
+                ports: vec![],
                 local_addresses: vec![],
                 quality: false,
                 limits: Limits::default(),
@@ -444,7 +444,7 @@ pub fn grpc_answers() -> Seeds {
     let event = |event| wire::tell(event).encode_to_vec();
     let differs = Error::VersionDiffers {
         module: "0.2.0".to_owned(),
-        theirs: 2,
+        theirs: PROTOCOL_VERSION + 1,
         ours: PROTOCOL_VERSION,
     };
     let wordless = Error::Refused(tsl::Refusal {

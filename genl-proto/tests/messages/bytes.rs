@@ -85,7 +85,7 @@ fn a_message_starts_with_both_headers() {
         0x04, 0x03, 0x02, 0x01, // sequence number
         0x00, 0x00, 0x00, 0x00, // port
         0x01, // session-new
-        0x01, // version
+        0x02, // version
         0x00, 0x00, // reserved
     ];
     assert_eq!(sent, [&headers, new_session_bytes().as_slice()].concat());
@@ -161,7 +161,7 @@ fn small_requests_are_sent_as_these_bytes() {
 #[test]
 fn settings_are_sent_as_these_bytes() {
     let settings = SetConfig {
-        ports: Some(30_000..=40_000),
+        ports: vec![30_000..=40_000, 50_000..=50_001],
         local_addresses: vec![[192, 0, 2, 1].into(), "2001:db8::1".parse().unwrap()],
         quality: Some(false),
         limits: Some(Limits {
@@ -171,14 +171,18 @@ fn settings_are_sent_as_these_bytes() {
         }),
     };
     let bytes = [
-        0x06, 0, 0x03, 0, 0x30, 0x75, 0, 0, // port-min: 30000 in host order, padded
-        0x06, 0, 0x04, 0, 0x40, 0x9c, 0, 0, // port-max: 40000 in host order, padded
-        0x08, 0, 0x05, 0, 192, 0, 2, 1, // local-address
-        0x14, 0, 0x05, 0, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x08, 0,
-        0x06, 0, 0, 0, 0, 0, // quality: 0
-        0x08, 0, 0x07, 0, 0xe8, 0x03, 0, 0, // sessions-max: 1000
-        0x08, 0, 0x08, 0, 100, 0, 0, 0, // half-open-max: 100
-        0x0c, 0, 0x09, 0, 0, 0, 0, 0, 1, 0, 0, 0, // memory-max: 2^32
+        0x14, 0, 0x03, 0x80, // port-range
+        0x06, 0, 0x01, 0, 0x30, 0x75, 0, 0, // first: 30000 in host order, padded
+        0x06, 0, 0x02, 0, 0x40, 0x9c, 0, 0, // last: 40000
+        0x14, 0, 0x03, 0x80, // port-range
+        0x06, 0, 0x01, 0, 0x50, 0xc3, 0, 0, // first: 50000
+        0x06, 0, 0x02, 0, 0x51, 0xc3, 0, 0, // last: 50001
+        0x08, 0, 0x04, 0, 192, 0, 2, 1, // local-address
+        0x14, 0, 0x04, 0, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x08, 0,
+        0x05, 0, 0, 0, 0, 0, // quality: 0
+        0x08, 0, 0x06, 0, 0xe8, 0x03, 0, 0, // sessions-max: 1000
+        0x08, 0, 0x07, 0, 100, 0, 0, 0, // half-open-max: 100
+        0x0c, 0, 0x08, 0, 0, 0, 0, 0, 1, 0, 0, 0, // memory-max: 2^32
     ];
     is_sent_as(&Request::ConfigSet(settings), &bytes);
     is_sent_as(&Request::ConfigSet(SetConfig::default()), &[]);
@@ -264,17 +268,15 @@ fn settings_not_made_yet_are_read_as_none() {
     let bytes = [
         0x08, 0, 0x01, 0, 1, 0, 0, 0, // protocol-version
         0x0a, 0, 0x02, 0, b'0', b'.', b'1', b'.', b'0', 0, 0, 0, // module-version, padded
-        0x06, 0, 0x03, 0, 0, 0, 0, 0, // port-min: 0
-        0x06, 0, 0x04, 0, 0, 0, 0, 0, // port-max: 0
-        0x08, 0, 0x06, 0, 1, 0, 0, 0, // quality: 1
-        0x08, 0, 0x07, 0, 0, 0, 0, 0, // sessions-max: 0
-        0x08, 0, 0x08, 0, 0, 0, 0, 0, // half-open-max: 0
-        0x08, 0, 0x09, 0, 0, 0, 0, 0, // memory-max: 0
+        0x08, 0, 0x05, 0, 1, 0, 0, 0, // quality: 1
+        0x08, 0, 0x06, 0, 0, 0, 0, 0, // sessions-max: 0
+        0x08, 0, 0x07, 0, 0, 0, 0, 0, // half-open-max: 0
+        0x08, 0, 0x08, 0, 0, 0, 0, 0, // memory-max: 0
     ];
     let config = Config {
         protocol_version: 1,
         module_version: "0.1.0".to_owned(),
-        ports: None,
+        ports: vec![],
         local_addresses: vec![],
         quality: true,
         limits: Limits::default(),

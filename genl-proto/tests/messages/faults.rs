@@ -2,7 +2,7 @@
 //! What is said about answers that are not as they should be.
 
 use genl_proto::generated::{
-    Command, EndReason, config, counters, drops, endpoint, session, stream, totals,
+    Command, EndReason, config, counters, drops, endpoint, port_range, session, stream, totals,
 };
 use genl_proto::{Answer, Counters, NewSession, Problem, Request, SessionState, Totals};
 
@@ -78,9 +78,10 @@ fn a_request_for_more_than_is_understood_is_refused_wherever_it_asks() {
 
 #[test]
 fn half_of_a_range_or_of_the_limits_is_not_passed_over() {
-    let port = attribute(config::PORT_MIN, &7u16.to_ne_bytes());
-    let error = Request::decode(Command::ConfigSet, &port).unwrap_err();
-    assert_eq!(error.to_string(), "port-max: missing");
+    let port = attribute(port_range::FIRST, &7u16.to_ne_bytes());
+    let range = nest(config::PORT_RANGE, &[port]);
+    let error = Request::decode(Command::ConfigSet, &range).unwrap_err();
+    assert_eq!(error.to_string(), "port-range: last: missing");
     let limit = attribute(config::HALF_OPEN_MAX, &7u32.to_ne_bytes());
     let error = Request::decode(Command::ConfigSet, &limit).unwrap_err();
     assert_eq!(error.to_string(), "sessions-max: missing");

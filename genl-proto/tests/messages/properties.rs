@@ -2,11 +2,12 @@
 //! What holds for any message.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 
 use genl_proto::generated::{
     AlarmReason, Attribute, BULK_MAX, Command, DropReason, EndReason, Kind, LABEL_MAX,
-    LearningMode, OPERATIONS, Operation, Output, REPORT_MAX, STREAMS_MAX, StreamKind,
-    TIMEOUT_MAX_MS, TIMEOUT_MIN_MS,
+    LearningMode, OPERATIONS, Operation, Output, PORT_RANGES_MAX, REPORT_MAX, STREAMS_MAX,
+    StreamKind, TIMEOUT_MAX_MS, TIMEOUT_MIN_MS,
 };
 use genl_proto::{
     Alarm, AlarmedSession, Answer, BulkCreated, Config, Counters, Created, Endpoint, Learned,
@@ -132,14 +133,18 @@ prop_compose! {
     }
 }
 
+fn ports() -> impl Strategy<Value = Vec<RangeInclusive<u16>>> {
+    let range = (1..=u16::MAX, 1..=u16::MAX).prop_map(|(first, last)| first..=last);
+    vec(range, 0..=PORT_RANGES_MAX as usize)
+}
+
 prop_compose! {
     fn set_config()(
-        ports in option::of((1..=u16::MAX, 1..=u16::MAX)),
+        ports in ports(),
         local_addresses: Vec<IpAddr>,
         quality: Option<bool>,
         limits in option::of(limits()),
     ) -> SetConfig {
-        let ports = ports.map(|(min, max)| min..=max);
         SetConfig { ports, local_addresses, quality, limits }
     }
 }
@@ -225,12 +230,11 @@ prop_compose! {
     fn config()(
         protocol_version: u32,
         module_version in "[^\0]{0,20}",
-        ports in option::of((1..=u16::MAX, any::<u16>())),
+        ports in ports(),
         local_addresses: Vec<IpAddr>,
         quality: bool,
         limits in limits(),
     ) -> Config {
-        let ports = ports.map(|(min, max)| min..=max);
         Config { protocol_version, module_version, ports, local_addresses, quality, limits }
     }
 }

@@ -5,8 +5,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use genl_proto::generated::{
-    Output, alarm, bulk, config, counters, drops, endpoint, flush, learning, quality, receiving,
-    report, sending, session, stream, totals,
+    Output, alarm, bulk, config, counters, drops, endpoint, flush, learning, port_range, quality,
+    receiving, report, sending, session, stream, totals,
 };
 use genl_proto::{
     Alarm, Answer, Config, Counters, Endpoint, Learned, Learning, NewSession, Quality, Receiving,
@@ -253,18 +253,19 @@ fn counted(counted: &Counters) -> Vec<Vec<u8>> {
 }
 
 fn settings(settings: &Config) -> Vec<Vec<u8>> {
-    let (min, max) = match &settings.ports {
-        Some(ports) => (*ports.start(), *ports.end()),
-        None => (0, 0),
-    };
     let mut version = settings.module_version.clone().into_bytes();
     version.push(0);
     let mut attributes = vec![
         uint32(config::PROTOCOL_VERSION, settings.protocol_version),
         attribute(config::MODULE_VERSION, &version),
-        attribute(config::PORT_MIN, &min.to_ne_bytes()),
-        attribute(config::PORT_MAX, &max.to_ne_bytes()),
     ];
+    attributes.extend(settings.ports.iter().map(|range| {
+        let inside = [
+            attribute(port_range::FIRST, &range.start().to_ne_bytes()),
+            attribute(port_range::LAST, &range.end().to_ne_bytes()),
+        ];
+        nest(config::PORT_RANGE, &inside)
+    }));
     let addresses = settings.local_addresses.iter();
     attributes.extend(addresses.map(|of| address(config::LOCAL_ADDRESS, *of)));
     attributes.push(uint32(config::QUALITY, settings.quality.into()));

@@ -20,7 +20,6 @@ use crate::config::{self, Config, DEFAULT_FILE, TslUrl};
 use crate::doctor::{self, Device, Finding, Verdict};
 use crate::ephemeral::Ephemeral;
 use crate::operator::{Answer, Request};
-use crate::ports::OVERSHOOT;
 use crate::server::check_local;
 use crate::tsl::Tsl;
 use crate::tsl::kernel::Kernel;
@@ -101,7 +100,7 @@ impl Doctor {
                     ),
                 });
             }
-            let ports = tsl.start_port..=tsl.end_port.saturating_add(OVERSHOOT + 1);
+            let ports = tsl.owned_ports();
             match Ephemeral::read() {
                 Ok(ephemeral) => findings.push(doctor::ports(&ephemeral, &ports)),
                 Err(error) => findings.push(unknown("ports", &error.to_string())),
@@ -181,7 +180,7 @@ fn offloads(device: &str) -> Finding {
     }
 }
 
-fn firewall(ports: &RangeInclusive<u16>) -> Vec<Finding> {
+fn firewall(ports: &[RangeInclusive<u16>]) -> Vec<Finding> {
     let listed = said("firewall", "nftables", "nft", &["-j", "list", "ruleset"]);
     let ruleset = listed.and_then(|text| {
         let unreadable = |error: serde_json::Error| unknown("firewall", &error.to_string());

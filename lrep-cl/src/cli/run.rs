@@ -28,7 +28,7 @@ use crate::frontend::unix::UnixSocket;
 use crate::inherited::Inherited;
 use crate::logging::{self, Verbosity};
 use crate::operator::Operator;
-use crate::ports::OVERSHOOT;
+use crate::ports;
 use crate::server::Server;
 use crate::tls::Identity;
 use crate::tsl::engine::{self, Engine};
@@ -133,7 +133,10 @@ async fn serve(
     let tsls = config.tsls.clone();
     let control = open_control(&config);
     keep_ports(&config);
-    let server = Server::start(config, drivers, inherited).await?;
+    // Who could guess it would know the ports of the first calls.
+    let seed = getrandom::u64()
+        .map_err(|error| Failure::system("cannot draw a random number", &error.into()))?;
+    let server = Server::start(config, seed, drivers, inherited).await?;
     let service = server.service();
     if let Some(file) = answers {
         service.remember(take_answers(file));
@@ -148,7 +151,7 @@ async fn serve(
             tsl = tsl.name,
             set = tsl.set,
             addresses = %tsl.addresses,
-            range = ?(tsl.start_port..=tsl.end_port),
+            ports = ports::list(&tsl.ports),
             "relays"
         );
     }
@@ -252,7 +255,7 @@ fn open_control(config: &Config) -> Option<UnixSocket> {
 /// Keeps relay ports of this host from other sockets, or says how to.
 fn keep_ports(config: &Config) {
     for tsl in config.tsls.iter().filter(|tsl| tsl.url.is_here()) {
-        let ports = tsl.start_port..=tsl.end_port.saturating_add(OVERSHOOT + 1);
+        let ports = tsl.owned_ports();
         let ephemeral = match Ephemeral::read() {
             Ok(ephemeral) if ephemeral.meets(&ports) => ephemeral,
             Ok(_) => continue,

@@ -62,8 +62,10 @@ fn to_json(config: &Config, totals: &Totals) -> Value {
     let mut told = json::totals(LOCAL, totals);
     let config = json!({
         "module_version": config.module_version,
-        "port_min": config.ports.as_ref().map(|ports| *ports.start()),
-        "port_max": config.ports.as_ref().map(|ports| *ports.end()),
+        "ports": config.ports.iter().map(|range| json!({
+            "first": range.start(),
+            "last": range.end(),
+        })).collect::<Vec<_>>(),
         "local_addresses": config.local_addresses,
         "limits": {
             "sessions": config.limits.sessions,
@@ -143,9 +145,15 @@ fn refused(config: &Config, totals: &Totals) -> String {
 }
 
 fn text(config: &Config, totals: &Totals) -> String {
-    let ports = match &config.ports {
-        Some(ports) => format!("{} to {}", ports.start(), ports.end()),
-        None => "not configured yet: start `lrep-cl run`".to_owned(),
+    let ports: Vec<_> = config
+        .ports
+        .iter()
+        .map(|range| format!("{} to {}", range.start(), range.end()))
+        .collect();
+    let ports = if ports.is_empty() {
+        "not configured yet: start `lrep-cl run`".to_owned()
+    } else {
+        ports.join(", ")
     };
     let addresses: Vec<_> = config
         .local_addresses

@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(changes.restart, [change("start_port", "20000", "22000")]);
         assert_eq!(merged.config.limits.sessions, 7);
         assert_eq!(merged.config.timeouts.fixed, None);
-        assert_eq!(merged.config.tsls[0].start_port, 20000);
+        assert_eq!(merged.config.tsls[0].ports[0].first, 20000);
         // What still needs a restart is named again.
         let again = loaded("sessions_max = 7\nstart_port = 22000\nlog_level = \"debug\"");
         let (_, changes) = again.expect("good").reload(&merged.settings).expect("good");

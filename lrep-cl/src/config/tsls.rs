@@ -5,15 +5,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use relay::ports::Ranges;
 use serde::{Deserialize, Serialize};
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 use super::{Allowed, ConfigError, Listen, Network, Settings, Source, repeated};
 use crate::addresses::{Addresses, Mapping};
-use crate::ports::OVERSHOOT;
+use crate::intent::PORT_MIN;
+use crate::ports::{BLOCK, OVERSHOOT, Range};
 use crate::tls::Files;
 use crate::tsl::remote::address::Address;
 
@@ -30,10 +33,15 @@ pub struct TslConfig {
     pub weight: u32,
     /// Its relay addresses.
     pub addresses: Addresses,
-    /// First relay port: even, 1024 at least.
-    pub start_port: u16,
-    /// Last relay port.
-    pub end_port: u16,
+    /// Its relay ports, one range at least, which have none in common.
+    pub ports: Vec<Range>,
+}
+
+impl TslConfig {
+    /// All ports that are the relay's.
+    pub fn owned_ports(&self) -> Vec<RangeInclusive<u16>> {
+        self.ports.iter().map(Range::owned).collect()
+    }
 }
 
 /// When a TSL counts as gone.
@@ -260,6 +268,9 @@ pub struct MediaHost {
     /// As the key of this name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_port: Option<u16>,
+    /// As the key of this name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port_ranges: Option<Vec<Range>>,
 }
 
 /// The media hosts by URL.
@@ -338,6 +349,7 @@ pub fn tsls_of(settings: &Settings, source: &Source) -> Result<Vec<TslConfig>, C
                 return bad(key(name, is_own), "is not the address of a host");
             }
         }
+        let ports = ports_of(settings, source, url, &own)?;
         let is_own = own.advertise.is_some();
         let mappings = own.advertise.unwrap_or_else(|| settings.advertise.clone());
         if mappings.iter().any(|mapping| !is_host(mapping.local)) {
@@ -353,27 +365,6 @@ pub fn tsls_of(settings: &Settings, source: &Source) -> Result<Vec<TslConfig>, C
                 &format!("{twice} stands for two local addresses"),
             );
         }
-        let start_port = own.start_port.unwrap_or(settings.start_port);
-        if start_port < 1024 || start_port % 2 != 0 {
-            return bad(
-                key("start_port", own.start_port.is_some()),
-                "must be an even number from 1024 on",
-            );
-        }
-        let end_port = own.end_port.unwrap_or(settings.end_port);
-        let end_key = key("end_port", own.end_port.is_some());
-        if end_port < start_port.saturating_add(3) {
-            return bad(
-                end_key,
-                "must be at least start_port + 3: a call takes four ports",
-            );
-        }
-        if end_port > u16::MAX - 7 {
-            return bad(
-                end_key,
-                "must be at most 65528: SIP servers use up to 6 ports more",
-            );
-        }
         tsls.push(TslConfig {
             name: url.to_string(),
             url: url.clone(),
@@ -384,11 +375,80 @@ pub fn tsls_of(settings: &Settings, source: &Source) -> Result<Vec<TslConfig>, C
                 external,
                 mappings,
             },
-            start_port,
-            end_port,
+            ports,
         });
     }
     Ok(tsls)
+}
+
+/// The ports of a TSL: its own, in either way they can be said, or else those of all.
+fn ports_of(
+    settings: &Settings,
+    source: &Source,
+    url: &TslUrl,
+    own: &MediaHost,
+) -> Result<Vec<Range>, ConfigError> {
+    let bad = |key: &str, is_own: bool, problem: &str| {
+        Err(ConfigError::Value {
+            place: source.place(if is_own { "media" } else { key }),
+            problem: problem.to_owned(),
+        })
+    };
+    let has_own = own.start_port.or(own.end_port).is_some();
+    let own_ranges = own.port_ranges.as_deref().unwrap_or_default();
+    if has_own && !own_ranges.is_empty() {
+        let problem = format!("{url} has port_ranges and start_port or end_port: remove one");
+        return bad("media", true, &problem);
+    }
+    let (ranges, is_own) = if own_ranges.is_empty() {
+        (settings.port_ranges.as_slice(), false)
+    } else {
+        (own_ranges, true)
+    };
+    if !has_own && !ranges.is_empty() {
+        return match check_ranges(ranges) {
+            Ok(()) => Ok(ranges.to_vec()),
+            Err(problem) => bad("port_ranges", is_own, &problem),
+        };
+    }
+    let start_port = own.start_port.unwrap_or(settings.start_port);
+    if start_port < PORT_MIN || start_port % 2 != 0 {
+        let problem = "must be an even number from 1024 on";
+        return bad("start_port", own.start_port.is_some(), problem);
+    }
+    let end_port = own.end_port.unwrap_or(settings.end_port);
+    let is_own = own.end_port.is_some();
+    if end_port < start_port.saturating_add(BLOCK - 1) {
+        let problem = "must be at least start_port + 3: a call takes four ports";
+        return bad("end_port", is_own, problem);
+    }
+    if end_port > u16::MAX - OVERSHOOT - 1 {
+        let problem = "must be at most 65528: SIP servers use up to 6 ports more";
+        return bad("end_port", is_own, problem);
+    }
+    Ok(vec![Range::of_client(start_port, end_port)])
+}
+
+/// Whether ranges make sense, by themselves and together.
+fn check_ranges(ranges: &[Range]) -> Result<(), String> {
+    let mut known = Ranges::EMPTY;
+    for range in ranges {
+        let Range { first, last, .. } = *range;
+        known = known
+            .with(relay::ports::Range { first, last })
+            .map_err(|unfit| unfit.to_string())?;
+        if first < PORT_MIN || first % 2 != 0 {
+            return Err(format!(
+                "{range} must begin at an even port from {PORT_MIN} on"
+            ));
+        }
+        if range.blocks() == 0 {
+            return Err(format!(
+                "{range} must have four ports at least, as a call takes them"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A listener that a relay of this host would keep its requests from, and that relay.
@@ -397,10 +457,10 @@ pub fn is_hidden<'c>(
     tsls: &'c [TslConfig],
 ) -> Option<(&'c Listen, &'c TslConfig)> {
     let hides = |tsl: &TslConfig, address: &SocketAddr| {
-        let ports = tsl.start_port..=tsl.end_port.saturating_add(OVERSHOOT + 1);
+        let mut ports = tsl.ports.iter().map(Range::owned);
         let mut locals = tsl.addresses.locals().into_iter();
         tsl.url.is_here()
-            && ports.contains(&address.port())
+            && ports.any(|range| range.contains(&address.port()))
             && locals.any(|local| local == address.ip())
     };
     listeners.iter().find_map(|listen| match listen {

@@ -24,7 +24,7 @@ use crate::alarm::{Alarms, Withheld};
 use crate::call::{Calls, Media, Plan};
 use crate::config::{Health, TslConfig};
 use crate::logging::call_span;
-use crate::ports::{OVERSHOOT, Ports};
+use crate::ports::Ports;
 use crate::tsl::{
     self, EndReason, Event, NewSession, SessionId, SessionState, SetConfig, SetSession, Totals,
 };
@@ -139,7 +139,7 @@ pub struct Layer {
 
 impl Layer {
     /// A TSL that is not open yet. `parts`: its ports are divided among so many clients; `counts`:
-    /// its counters are wanted.
+    /// its counters are wanted; `draw` draws a number below another.
     #[expect(clippy::too_many_arguments, reason = "all that makes one up")]
     pub fn new(
         index: usize,
@@ -149,20 +149,19 @@ impl Layer {
         limits: tsl::Limits,
         parts: u16,
         counts: bool,
+        draw: &mut dyn FnMut(u32) -> u32,
         now: Instant,
     ) -> Self {
-        // The last block's ports and its RTCP are beyond the end.
-        let last = config.end_port.saturating_add(OVERSHOOT + 1);
         let locals = config.addresses.locals();
         let settings = SetConfig {
-            ports: Some(config.start_port..=last),
+            ports: config.owned_ports(),
             local_addresses: locals.into_iter().map(Into::into).collect(),
             quality: None,
             limits: Some(limits),
         };
         Self {
             index,
-            ports: Ports::new(config.start_port, config.end_port, parts),
+            ports: Ports::new(&config.ports, parts, draw),
             config,
             health,
             owner,
@@ -706,8 +705,8 @@ impl Layer {
                     |label| label.escape_ascii().to_string(),
                 );
                 let cause = if self.ports.is_exhausted(media.answerer.local.port(), io.now) {
-                    "all ports are in use: widen start_port to end_port, or find out why calls do \
-                     not end"
+                    "all ports that the SIP server was told are in use: widen them (start_port to \
+                     end_port, or port_ranges), or find out why calls do not end"
                 } else {
                     "the SIP server handed them out twice: if there are several, give each ports \
                      of its own (port_parts)"

@@ -217,7 +217,7 @@ impl Tsl for Engine {
         Ok(Config {
             protocol_version: PROTOCOL_VERSION,
             module_version: "of an engine that does not tell".to_owned(),
-            ports: None,
+            ports: Vec::new(),
             local_addresses: Vec::new(),
             quality: false,
             limits: Limits::default(),
@@ -246,16 +246,15 @@ impl Tsl for Engine {
             ));
         }
         let last = node.end_port.saturating_add(OVERSHOOT + 1);
-        let has_ports = settings
-            .ports
-            .as_ref()
-            .is_none_or(|ports| node.start_port <= *ports.start() && *ports.end() <= last);
+        let mut ranges = settings.ports.iter();
+        let has_ports =
+            ranges.all(|ports| node.start_port <= *ports.start() && *ports.end() <= last);
         if !has_ports {
             return Err(refused(
                 Errno::EADDRNOTAVAIL,
                 &format!(
                     "the engine relays on ports {} to {}: give it no others as start_port and \
-                     end_port in [media.\"udp:{}\"]",
+                     end_port, or as port_ranges, in [media.\"udp:{}\"]",
                     node.start_port, node.end_port, self.options.address
                 ),
             ));

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use genl_proto::generated::PROTOCOL_VERSION;
 use lrep_cl::config::{Config, Listen, Settings};
 use lrep_cl::driver::Driver;
 use lrep_cl::inherited::Inherited;
@@ -262,7 +263,7 @@ impl Tsl for Memory {
     async fn config_get(&self) -> Result<LayerConfig> {
         let settings = self.settings.lock().clone();
         Ok(LayerConfig {
-            protocol_version: 1,
+            protocol_version: PROTOCOL_VERSION,
             module_version: "in memory".to_owned(),
             ports: settings.ports,
             local_addresses: settings.local_addresses,
@@ -288,6 +289,9 @@ impl Tsl for Memory {
         Ok(totals)
     }
 }
+
+/// Says where calls begin, as chance does elsewhere.
+pub const SEED: u64 = 1;
 
 /// A configuration with the addresses of the recordings.
 pub fn config(listen: Vec<Listen>) -> Config {
@@ -339,7 +343,8 @@ impl Daemon {
                 .build()
                 .expect("a runtime");
             runtime.block_on(async {
-                let server = Server::start(config, vec![Driver::new(tsl)], Inherited::default())
+                let drivers = vec![Driver::new(tsl)];
+                let server = Server::start(config, SEED, drivers, Inherited::default())
                     .await
                     .expect("starts");
                 let udp = server.udp_addresses().expect("addresses")[0];

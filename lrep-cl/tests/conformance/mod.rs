@@ -42,7 +42,10 @@ impl Place {
 
     fn settings(&self) -> SetConfig {
         SetConfig {
-            ports: Some(self.west.port()..=self.west.port() + 99),
+            ports: vec![
+                self.west.port()..=self.west.port() + 99,
+                self.west.port() + 200..=self.west.port() + 209,
+            ],
             local_addresses: self.locals(),
             quality: Some(true),
             limits: Some(Limits::default()),
@@ -163,12 +166,24 @@ async fn settings_are_kept_and_bad_ones_change_nothing(tsl: &impl Tsl, place: &P
     let (first, last) = (place.west.port(), place.west.port() - 1);
     let west = place.west.ip().to_string();
     refused(
-        tsl.config_set(bad(Some(first..=last), &west)).await,
+        tsl.config_set(bad(vec![first..=last], &west)).await,
         Errno::EINVAL,
-        "port-max",
+        &format!("port-range: the last port of {first}-{last} is below the first"),
     );
     refused(
-        tsl.config_set(bad(None, "224.0.0.1")).await,
+        tsl.config_set(bad(vec![2000..=2009, 2009..=2010], &west))
+            .await,
+        Errno::EINVAL,
+        "port-range: 2009-2010 and 2000-2009 have ports in common",
+    );
+    let many = (0..9).map(|number| 2000 + number..=2000 + number);
+    refused(
+        tsl.config_set(bad(many.collect(), &west)).await,
+        Errno::E2BIG,
+        "port-range: 8 at most",
+    );
+    refused(
+        tsl.config_set(bad(Vec::new(), "224.0.0.1")).await,
         Errno::EINVAL,
         "multicast",
     );

@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use genl_proto::generated::{
     AlarmReason, Command, DropReason, EndReason, FAMILY_NAME, GROUP_EVENTS, GROUP_REPORTS,
-    StreamKind, alarm, bulk, config, counters, drops, endpoint, flush, learning, receiving, report,
-    session, stream, totals,
+    StreamKind, alarm, bulk, config, counters, drops, endpoint, flush, learning, port_range,
+    receiving, report, session, stream, totals,
 };
 use nix::libc;
 
@@ -170,7 +170,7 @@ pub struct Config {
     /// Version of the module.
     pub module_version: String,
     /// First and last port of the range.
-    pub ports: (u16, u16),
+    pub ports: Vec<(u16, u16)>,
     /// Addresses the relay receives on.
     pub addresses: Vec<IpAddr>,
     /// Whether quality is measured.
@@ -471,13 +471,17 @@ impl Relay {
 
     /// Sets port range and local addresses.
     pub fn configure(&self, ports: (u16, u16), addresses: &[IpAddr]) -> Result<()> {
-        let mut attributes = Attributes::new()
-            .u16(config::PORT_MIN, ports.0)
-            .u16(config::PORT_MAX, ports.1);
+        let mut attributes = ranges_of(&[ports]);
         for address in addresses {
             attributes = attributes.bytes(config::LOCAL_ADDRESS, &octets(*address));
         }
         self.ask(Command::ConfigSet, 0, &attributes).map(|_| ())
+    }
+
+    /// Sets several port ranges.
+    pub fn set_ranges(&self, ranges: &[(u16, u16)]) -> Result<()> {
+        self.ask(Command::ConfigSet, 0, &ranges_of(ranges))
+            .map(|_| ())
     }
 
     /// Sets the most sessions, half-open sessions and bytes of memory there may be; 0 for any.
@@ -501,7 +505,7 @@ impl Relay {
         let mut found = Config {
             protocol_version: 0,
             module_version: String::new(),
-            ports: (0, 0),
+            ports: Vec::new(),
             addresses: Vec::new(),
             quality: false,
             limits: (0, 0, 0),
@@ -513,8 +517,7 @@ impl Relay {
                     let text = value.strip_suffix(b"\0").unwrap_or(value);
                     found.module_version = String::from_utf8_lossy(text).into_owned();
                 }
-                config::PORT_MIN => found.ports.0 = netlink::u16(value)?,
-                config::PORT_MAX => found.ports.1 = netlink::u16(value)?,
+                config::PORT_RANGE => found.ports.push(range(value)?),
                 config::LOCAL_ADDRESS => found.addresses.push(address(value)?),
                 config::QUALITY => found.quality = netlink::u32(value)? != 0,
                 config::SESSIONS_MAX => found.limits.0 = netlink::u32(value)?,
@@ -630,6 +633,28 @@ impl Relay {
 }
 
 /// An address and a port, as two attributes tell them.
+/// Port ranges, as attributes.
+pub fn ranges_of(ranges: &[(u16, u16)]) -> Attributes {
+    ranges.iter().fold(Attributes::new(), |all, (first, last)| {
+        let inside = Attributes::new()
+            .u16(port_range::FIRST, *first)
+            .u16(port_range::LAST, *last);
+        all.nest(config::PORT_RANGE, &inside)
+    })
+}
+
+fn range(bytes: &[u8]) -> Result<(u16, u16)> {
+    let mut found = (0, 0);
+    for (id, value) in parse(bytes)? {
+        match id {
+            port_range::FIRST => found.0 = netlink::u16(value)?,
+            port_range::LAST => found.1 = netlink::u16(value)?,
+            other => bail!("attribute {other} in a range of ports"),
+        }
+    }
+    Ok(found)
+}
+
 fn socket(ip: &[u8], port: &[u8]) -> Result<SocketAddr> {
     let port = port.try_into().context("a strange port")?;
     Ok((address(ip)?, u16::from_be_bytes(port)).into())

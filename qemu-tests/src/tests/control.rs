@@ -22,7 +22,7 @@ use crate::guest::lab::Lab;
 use crate::guest::netlink::{Attributes, Netlink, Refusal, parse};
 use crate::guest::privilege;
 use crate::guest::relay::{
-    Config, Events, Relay, Session, State, Totals, bulk_ids, bulk_of, id_of, octets,
+    Config, Events, Relay, Session, State, Totals, bulk_ids, bulk_of, id_of, octets, ranges_of,
 };
 use crate::guest::topology::{EAST, Family, WEST};
 
@@ -90,7 +90,7 @@ fn the_family_tells_its_version(lab: &Lab) -> Result<()> {
     ensure!(config.protocol_version == PROTOCOL_VERSION, "{config:?}");
     ensure!(!config.module_version.is_empty(), "{config:?}");
     ensure!(
-        config.ports == PORTS && config.addresses == LOCALS,
+        config.ports == [PORTS] && config.addresses == LOCALS,
         "{config:?}"
     );
     Ok(())
@@ -153,9 +153,7 @@ pub(super) fn valid_messages(id: u64) -> Vec<(Command, Attributes)> {
         ),
         (
             Command::ConfigSet,
-            Attributes::new()
-                .u16(config::PORT_MIN, PORTS.0)
-                .u16(config::PORT_MAX, PORTS.1)
+            ranges_of(&[PORTS])
                 .u32(config::SESSIONS_MAX, 1000)
                 .u32(config::HALF_OPEN_MAX, 100)
                 .uint(config::MEMORY_MAX, 1 << 40)
@@ -237,8 +235,8 @@ fn is_optional(command: Command, path: &[u16]) -> bool {
             )
         }
         Command::SessionBulkDel | Command::SessionFlush => true,
-        // The first and the last port need each other.
-        Command::ConfigSet => !matches!(path, [config::PORT_MIN | config::PORT_MAX]),
+        // The first and the last port of a range need each other.
+        Command::ConfigSet => path.len() == 1,
         _ => false,
     }
 }

@@ -46,6 +46,7 @@ pub const ON_ALL_PATHS: &[Test] = tests_on_all_paths![
 pub const ON_SOME_PATHS: &[Test] = tests_on_paths![
     a_port_without_a_session_answers_nothing: IPV4 IPV6,
     a_port_outside_the_range_belongs_to_local_sockets: IPV4 IPV6,
+    a_port_between_two_ranges_belongs_to_local_sockets: IPV4 IPV6,
     an_address_not_configured_belongs_to_local_sockets: IPV4 IPV6,
     other_traffic_is_untouched: IPV4 IPV6,
     two_parties_share_one_port_and_a_third_is_refused: IPV4 IPV6,
@@ -302,6 +303,33 @@ fn a_port_outside_the_range_belongs_to_local_sockets(lab: &Lab, path: Path) -> R
         );
     }
     Ok(())
+}
+
+fn a_port_between_two_ranges_belongs_to_local_sockets(lab: &Lab, path: Path) -> Result<()> {
+    let call = Call::new(lab, path)?;
+    // The call's ports are in the first one.
+    let (low, high) = ((PORTS.0, 20_499), (20_600, PORTS.1));
+    call.relay.set_ranges(&[high, low])?;
+    let at = |port| udp(&call.net.relay, SocketAddr::new(path.west.ip(), port));
+    for port in [PORTS.0 - 1, low.1 + 1, high.0 - 1, PORTS.1 + 1] {
+        ensure!(
+            receives(&at(port)?, &call.caller.rtp)?,
+            "port {port} was taken"
+        );
+    }
+    let ours = [low.1, high.0, high.1];
+    for port in ours {
+        let to = SocketAddr::new(path.west.ip(), port);
+        send_all(&call.caller.rtp, to, (0..10).map(|n| rtp(1, n, SIZE)))?;
+    }
+    until("dropped packets counted", LIMIT, || {
+        let dropped = call.relay.totals()?.relayed.dropped(DropReason::NoSession);
+        ensure!(dropped <= 30, "{dropped} packets were dropped");
+        Ok((dropped == 30).then_some(()))
+    })?;
+    // The whole range is the call's relay's again, and the call was never touched.
+    call.relay.set_ranges(&[PORTS])?;
+    exchange(&call, path, None)
 }
 
 fn an_address_not_configured_belongs_to_local_sockets(lab: &Lab, path: Path) -> Result<()> {

@@ -19,7 +19,7 @@ use crate::guest::lab::Lab;
 use crate::guest::module;
 use crate::guest::netlink::Attributes;
 use crate::guest::observer::Observer;
-use crate::guest::relay::{Config, Events, Relay, Session, State, id_told, octets};
+use crate::guest::relay::{Config, Events, Relay, Session, State, id_told, octets, ranges_of};
 use crate::guest::topology::CALLEE;
 use crate::guest::wait::{LIMIT, until};
 
@@ -129,9 +129,7 @@ fn requests(id: u64) -> Vec<(Command, Attributes)> {
         replace: true,
         ..session()
     };
-    let wider = Attributes::new()
-        .u16(config::PORT_MIN, PORTS.0)
-        .u16(config::PORT_MAX, PORTS.1 + 1)
+    let wider = ranges_of(&[(PORTS.0, PORTS.1 + 1), (40_000, 40_003)])
         .bytes(config::LOCAL_ADDRESS, &[10, 5, 0, 1]);
     let wider = LOCALS.into_iter().fold(wider, |wider, address| {
         wider.bytes(config::LOCAL_ADDRESS, &octets(address))

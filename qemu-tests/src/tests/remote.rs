@@ -161,7 +161,7 @@ async fn control(lab: &Lab, net: &Topology, host: &MediaHost) -> Result<()> {
     let mut process = host.start(&net.relay)?;
     let remote = Remote::connect(options(host)?).await?;
     let settings = SetConfig {
-        ports: Some(PORTS.0..=PORTS.1),
+        ports: vec![PORTS.0..=PORTS.1],
         local_addresses: LOCALS.to_vec(),
         ..SetConfig::default()
     };

@@ -67,12 +67,17 @@ fn the_kernels_own_client_drives_the_relay(lab: &Lab) -> Result<()> {
     };
 
     let settings = json!({
-        "port-min": PORTS.0, "port-max": PORTS.1 + 10,
+        "port-range": [
+            { "first": PORTS.0, "last": PORTS.1 + 10 }, { "first": 40_000, "last": 40_001 },
+        ],
         "local-address": LOCALS.map(|address| address.to_string()),
     });
     ynl.run("config-set", &settings)?;
     let config = relay.config()?;
-    ensure!(config.ports == (PORTS.0, PORTS.1 + 10), "{config:?}");
+    ensure!(
+        config.ports == [(PORTS.0, PORTS.1 + 10), (40_000, 40_001)],
+        "{config:?}"
+    );
     ensure!(config.addresses == LOCALS, "{config:?}");
 
     let endpoint = |local: SocketAddr, remote: SocketAddr| {

@@ -12,6 +12,7 @@ mod limits;
 mod panic_free;
 mod payload;
 mod policy;
+mod ports;
 mod quality;
 mod rate;
 mod reference;

@@ -12,7 +12,8 @@ const SILENT: usize = 1;
 fn weighted(algorithm: Algorithm) -> Config {
     let mut config = config(algorithm);
     for (tsl, weight) in config.tsls.iter_mut().zip([5, 3, 2]) {
-        (tsl.weight, tsl.end_port) = (weight, 65000);
+        tsl.weight = weight;
+        tsl.ports = vec!["20000-65003".parse().expect("a range")];
     }
     config
 }

@@ -6,6 +6,7 @@ mod balancing;
 mod journal;
 mod model;
 mod operating;
+mod ports;
 mod restarted;
 mod silenced;
 mod table;
@@ -20,6 +21,8 @@ use crate::tsl::EndReason;
 
 const OWNER: u32 = 7;
 const TSLS: usize = 3;
+/// Says where calls begin.
+const SEED: u64 = 1;
 
 /// Three TSLs that share their addresses.
 fn config(algorithm: Algorithm) -> Config {

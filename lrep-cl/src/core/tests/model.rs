@@ -103,7 +103,7 @@ impl World {
     pub fn new(config: Config) -> Self {
         let now = Instant::now();
         let mut actions = Vec::new();
-        let core = Core::new(config.clone(), now, &mut actions);
+        let core = Core::new(config.clone(), SEED, now, &mut actions);
         let mut world = Self {
             now,
             config,
@@ -317,7 +317,7 @@ impl World {
                 self.on_their_way.clear();
                 self.unanswered.clear();
                 let mut actions = Vec::new();
-                self.core = Core::new(self.config.clone(), self.now, &mut actions);
+                self.core = Core::new(self.config.clone(), SEED, self.now, &mut actions);
                 self.take(actions);
             }
             Step::Wait { ms } => self.wait(Duration::from_millis(ms)),

@@ -10,7 +10,7 @@ const SET: &[u8] =
     b"1_1 S 127.0.0.11 127.0.0.21 127.0.0.21 127.0.0.12 40000 20000 20002 41000 60 a ";
 
 fn core(now: Instant) -> Core {
-    Core::new(config(Algorithm::Linear), now, &mut Vec::new())
+    Core::new(config(Algorithm::Linear), SEED, now, &mut Vec::new())
 }
 
 fn client() -> Client {

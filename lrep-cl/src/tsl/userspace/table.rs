@@ -18,6 +18,7 @@ use nix::sys::epoll::Epoll;
 use relay::admission::Side;
 use relay::alarm::{Alarm as Watch, Patience, Step};
 use relay::limits::{Exceeded, Limits, Usage};
+use relay::ports::{Range, Ranges, Unfit};
 use relay::validate::{self, Endpoint, Invalid};
 use tokio::sync::mpsc;
 
@@ -125,9 +126,7 @@ struct Offence {
 /// What the relay was told to do.
 #[derive(Debug, Default)]
 struct Settings {
-    /// 0 while not configured.
-    ports_min: u16,
-    ports_max: u16,
+    ports: Ranges,
     addresses: Vec<IpAddr>,
     unmeasured: bool,
     limits: Limits,
@@ -135,8 +134,7 @@ struct Settings {
 
 impl Settings {
     fn is_relay_port(&self, address: SocketAddr) -> bool {
-        (self.ports_min..=self.ports_max).contains(&address.port())
-            && self.addresses.contains(&address.ip())
+        self.ports.contains(address.port()) && self.addresses.contains(&address.ip())
     }
 
     fn is_elsewhere(
@@ -420,11 +418,11 @@ impl Table {
     }
 
     pub(super) fn config(&self) -> Config {
+        let ranges = self.settings.ports.iter();
         Config {
             protocol_version: PROTOCOL_VERSION,
             module_version: env!("CARGO_PKG_VERSION").to_owned(),
-            ports: (self.settings.ports_min > 0)
-                .then_some(self.settings.ports_min..=self.settings.ports_max),
+            ports: ranges.map(|range| range.first..=range.last).collect(),
             local_addresses: self.settings.addresses.clone(),
             quality: !self.settings.unmeasured,
             limits: super::super::Limits {
@@ -436,12 +434,16 @@ impl Table {
     }
 
     pub(super) fn configure(&mut self, settings: SetConfig) -> Result<()> {
-        if let Some(range) = &settings.ports {
-            let (min, max) = (*range.start(), *range.end());
-            if min == 0 || min > max {
-                let message = format!("port-max: {max} is below port-min, {min}");
-                return Err(refuse(Errno::EINVAL, message));
-            }
+        let mut ports = Ranges::EMPTY;
+        for range in &settings.ports {
+            let (first, last) = (*range.start(), *range.end());
+            ports = ports.with(Range { first, last }).map_err(|unfit| {
+                let errno = match unfit {
+                    Unfit::TooMany => Errno::E2BIG,
+                    Unfit::Zero(_) | Unfit::Reversed(_) | Unfit::Overlap(..) => Errno::EINVAL,
+                };
+                refuse(errno, format!("port-range: {unfit}"))
+            })?;
         }
         let mut addresses = Vec::new();
         for address in settings.local_addresses {
@@ -470,8 +472,8 @@ impl Table {
             }
             self.settings.addresses = addresses;
         }
-        if let Some(range) = settings.ports {
-            (self.settings.ports_min, self.settings.ports_max) = (*range.start(), *range.end());
+        if !settings.ports.is_empty() {
+            self.settings.ports = ports;
         }
         self.settings.unmeasured = settings
             .quality

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Where SIP servers are sent to hand out ports.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// What a SIP server is told that is at this address.
+fn told(core: &mut Core, address: &str) -> NodeConfig {
+    let client = Client::Udp {
+        listener: 0,
+        peer: format!("{address}:5060").parse().expect("an address"),
+    };
+    core.node_config(client, Instant::now())
+}
+
+#[test]
+fn where_calls_begin_is_left_to_chance_and_the_same_for_all_workers() {
+    let begin = |seed| {
+        let config = config(Algorithm::Linear);
+        let mut core = Core::new(config, seed, Instant::now(), &mut Vec::new());
+        let first = told(&mut core, "127.0.0.1").current_port;
+        assert_eq!(told(&mut core, "127.0.0.1").current_port, first);
+        assert!(
+            (20000..=30000).contains(&first) && first % 4 == 0,
+            "{first}"
+        );
+        first
+    };
+    let begins: BTreeSet<_> = (0..32).map(begin).collect();
+    assert!(begins.len() > 24, "{begins:?}");
+}
+
+#[test]
+fn sip_servers_are_told_ranges_of_their_own() {
+    let range = |text: &str| text.parse().expect(text);
+    let settings = Settings {
+        internal_ip: "127.0.0.21".parse().ok(),
+        port_ranges: ["20000-20999", "30000-30999", "40000-40999"]
+            .map(range)
+            .to_vec(),
+        port_parts: ["127.0.0.1", "127.0.0.2"]
+            .map(|one| one.parse().expect(one))
+            .to_vec(),
+        ..Settings::default()
+    };
+    let config = settings.config().expect("a configuration");
+    let mut core = Core::new(config, SEED, Instant::now(), &mut Vec::new());
+    // The last one for whoever is not named.
+    for (address, first, last) in [
+        ("127.0.0.1", 20000, 20996),
+        ("127.0.0.2", 30000, 30996),
+        ("127.0.0.9", 40000, 40996),
+    ] {
+        let told = told(&mut core, address);
+        assert_eq!((told.start_port, told.end_port), (first, last), "{address}");
+        assert!((first..=last).contains(&told.current_port), "{told:?}");
+    }
+}
