@@ -17,6 +17,7 @@ use crate::{
             ReadSide, //
         },
         route::{
+            Exit,
             NoRoute,
             Route, //
         },
@@ -303,22 +304,23 @@ impl Forward {
         Route::resolve(net, (self.from, self.to), &self.sending)
     }
 
-    /// The route, looked up again when the routing tables have changed since.
+    /// The way out, looked up again when the routing tables have changed since.
     #[inline(always)]
-    pub(crate) fn route<'r>(&self, net: Net, rcu: ReadSide<'r>) -> Option<&'r Route> {
-        match self.route.load(rcu) {
-            Some(route) if route.is_current() => Some(route),
-            _ => self.reroute(net, rcu),
+    pub(crate) fn exit<'r>(&self, net: Net, rcu: ReadSide<'r>) -> Option<Exit<'r>> {
+        match self.route.load(rcu).and_then(|route| route.current(rcu)) {
+            None => self.reroute(net, rcu),
+            exit => exit,
         }
     }
 
     #[cold]
-    fn reroute<'r>(&self, net: Net, rcu: ReadSide<'r>) -> Option<&'r Route> {
+    #[inline(never)]
+    fn reroute<'r>(&self, net: Net, rcu: ReadSide<'r>) -> Option<Exit<'r>> {
         let route = self
             .resolve(net)
             .ok()
             .and_then(|route| RcuArc::new(route, GFP_ATOMIC).ok());
         self.route.replace(route);
-        self.route.load(rcu)
+        self.route.load(rcu).map(|route| route.exit(rcu))
     }
 }

@@ -16,16 +16,16 @@
 
 struct dst_entry *lrep_dst_check(struct dst_entry *dst, u32 cookie) { return dst_check(dst, cookie); }
 u32 lrep_dst_mtu(const struct dst_entry *dst) { return dst_mtu(dst); }
-int lrep_dst_output(struct net *net, struct sk_buff *skb) { return dst_output(net, NULL, skb); }
+void lrep_dst_output(struct net *net, struct sk_buff *skb) { dst_output(net, NULL, skb); }
 
 u32 lrep_rt6_get_cookie(const struct rt6_info *rt) { return rt6_get_cookie(rt); }
 bool lrep_ipv6_mod_enabled(void) { return ipv6_mod_enabled(); }
 
-static inline bool output(struct neighbour *n, struct sk_buff *skb, bool skip_cache) { return !IS_ERR(n) && (neigh_output(n, skb, skip_cache), true); }
-bool lrep_output_gw4(struct net_device *dev, __be32 daddr, struct sk_buff *skb) { return output(ip_neigh_gw4(dev, daddr), skb, false); }
-bool lrep_output_for_gw(struct rtable *rt, struct sk_buff *skb) { bool is_v6gw = false; struct neighbour *n = ip_neigh_for_gw(rt, skb, &is_v6gw); return output(n, skb, is_v6gw); }
-bool lrep_output_gw6(const struct rt6_info *rt, struct sk_buff *skb) { return output(ip_neigh_gw6(rt->dst.dev, rt6_nexthop(rt, &ipv6_hdr(skb)->daddr)), skb, false); }
-
+/* What all packets leave by: all of it inlined, and left by a jump. */
+static inline void output(struct neighbour *n, struct sk_buff *skb, bool skip_cache) { IS_ERR(n) ? kfree_skb(skb) : (void)neigh_output(n, skb, skip_cache); }
+__flatten void lrep_output_gw4(struct net_device *dev, __be32 daddr, struct sk_buff *skb) { output(ip_neigh_gw4(dev, daddr), skb, false); }
+__flatten void lrep_output_gw6(const struct rt6_info *rt, struct sk_buff *skb) { output(ip_neigh_gw6(rt->dst.dev, rt6_nexthop(rt, &ipv6_hdr(skb)->daddr)), skb, false); }
+void lrep_output_for_gw(struct rtable *rt, struct sk_buff *skb) { bool is_v6gw = false; struct neighbour *n = ip_neigh_for_gw(rt, skb, &is_v6gw); output(n, skb, is_v6gw); }
 
 void lrep_nf_reset_ct(struct sk_buff *skb) { nf_reset_ct(skb); }
 void lrep_skb_ext_reset(struct sk_buff *skb) { skb_ext_reset(skb); }
@@ -33,7 +33,6 @@ void lrep_skb_dst_drop(struct sk_buff *skb) { skb_dst_drop(skb); }
 bool lrep_pskb_may_pull(struct sk_buff *skb, unsigned int len) { return pskb_may_pull(skb, len); }
 bool lrep_skb_is_gso(const struct sk_buff *skb) { return skb_is_gso(skb); }
 unsigned int lrep_skb_gso_segs(const struct sk_buff *skb) { return skb_shinfo(skb)->gso_segs; }
-void lrep_kfree_skb(struct sk_buff *skb) { kfree_skb(skb); }
 int lrep_skb_cow_head(struct sk_buff *skb, unsigned int headroom) { return skb_cow_head(skb, headroom); }
 void lrep_skb_reset_network_header(struct sk_buff *skb) { skb_reset_network_header(skb); }
 void lrep_skb_set_transport_header(struct sk_buff *skb, int offset) { skb_set_transport_header(skb, offset); }

@@ -16,7 +16,7 @@
 /* include/net/dst.h, include/net/route.h */
 struct dst_entry *lrep_dst_check(struct dst_entry *dst, u32 cookie);
 u32 lrep_dst_mtu(const struct dst_entry *dst);
-int lrep_dst_output(struct net *net, struct sk_buff *skb);
+void lrep_dst_output(struct net *net, struct sk_buff *skb);
 
 /* include/net/ndisc.h, include/net/ip6_fib.h, include/linux/ipv6.h */
 u32 lrep_rt6_get_cookie(const struct rt6_info *rt);
@@ -24,11 +24,11 @@ bool lrep_ipv6_mod_enabled(void);
 
 /*
  * include/net/neighbour.h: the neighbour and the way to it, in one symbol for the sake of speed.
- * False, and the packet is still the caller's, when there is no memory for a neighbour.
+ * They consume the packet, also when there is no memory for a neighbour.
  */
-bool lrep_output_gw4(struct net_device *dev, __be32 daddr, struct sk_buff *skb);
-bool lrep_output_for_gw(struct rtable *rt, struct sk_buff *skb);
-bool lrep_output_gw6(const struct rt6_info *rt, struct sk_buff *skb);
+void lrep_output_gw4(struct net_device *dev, __be32 daddr, struct sk_buff *skb);
+void lrep_output_for_gw(struct rtable *rt, struct sk_buff *skb);
+void lrep_output_gw6(const struct rt6_info *rt, struct sk_buff *skb);
 
 /* include/linux/skbuff.h, include/net/icmp.h, include/linux/icmpv6.h */
 void lrep_nf_reset_ct(struct sk_buff *skb);
@@ -37,7 +37,6 @@ void lrep_skb_dst_drop(struct sk_buff *skb);
 bool lrep_pskb_may_pull(struct sk_buff *skb, unsigned int len);
 bool lrep_skb_is_gso(const struct sk_buff *skb);
 unsigned int lrep_skb_gso_segs(const struct sk_buff *skb);
-void lrep_kfree_skb(struct sk_buff *skb);
 int lrep_skb_cow_head(struct sk_buff *skb, unsigned int headroom);
 void lrep_skb_reset_network_header(struct sk_buff *skb);
 void lrep_skb_set_transport_header(struct sk_buff *skb, int offset);

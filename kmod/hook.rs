@@ -22,10 +22,7 @@ use crate::{
             RcuArc,
             ReadSide, //
         },
-        route::{
-            Exit,
-            Route, //
-        },
+        route::Exit,
         skb::{
             Bytes,
             IcmpError,
@@ -592,16 +589,16 @@ fn forward<V: Relayed>(
         alarm(relay, leg, about, &mut packet);
         return V::reject(packet, IcmpError::TimeExceeded);
     }
-    let Some(route) = forward.route(relay.net(), rcu) else {
+    let Some(exit) = forward.exit(relay.net(), rcu) else {
         refuse(DropReason::NoRoute);
         return packet.drop();
     };
     // A change of the version makes the header longer or shorter.
     let growth = forward.growth;
     // Both versions' headers are longer than what a change takes away.
-    if !route.fits(packet.len().wrapping_add_signed(growth)) && is_too_big(&packet, route, growth) {
+    if !exit.fits(packet.len().wrapping_add_signed(growth)) && is_too_big(&packet, &exit, growth) {
         refuse(DropReason::TooBig);
-        let mtu = route.mtu().saturating_add_signed(-growth);
+        let mtu = exit.mtu().saturating_add_signed(-growth);
         let mtu = mtu.max(V::LEAST_MTU);
         return V::reject(packet, IcmpError::TooBig { mtu });
     }
@@ -616,7 +613,7 @@ fn forward<V: Relayed>(
         leaving.hops = sending.hops.unwrap_or(leaving.hops);
     }
     let Some(rewrite) = V::in_place(&forward.rewrite) else {
-        return match V::translate(packet, forward, route.exit(rcu), leaving) {
+        return match V::translate(packet, forward, exit, leaving) {
             Ok(verdict) => {
                 leg.counters().count(segments, length);
                 verdict
@@ -636,7 +633,6 @@ fn forward<V: Relayed>(
     if changes_headers {
         V::mark(headers, leaving.traffic_class, leaving.hops);
     }
-    let exit = route.exit(rcu);
     if !packet.make_room(&exit) {
         refuse(DropReason::NoMemory);
         return packet.drop();
@@ -673,11 +669,11 @@ fn unify<V: Relayed>(flow: &Flow, packet: &mut Packet<'_, V>) -> Result<(), Drop
 /// Whether a packet, or one of those it stands for, does not fit and must not be fragmented.
 #[cold]
 #[inline(never)]
-fn is_too_big<V: Relayed>(packet: &Packet<'_, V>, route: &Route, growth: i32) -> bool {
+fn is_too_big<V: Relayed>(packet: &Packet<'_, V>, exit: &Exit<'_>, growth: i32) -> bool {
     let len = packet.longest(size_of::<V::Headers>() as u32);
     V::dont_fragment(packet.header())
         && len > V::LEAST_MTU
-        && !route.fits(len.wrapping_add_signed(growth))
+        && !exit.fits(len.wrapping_add_signed(growth))
 }
 
 /// Tells whoever listens of an RTCP packet with a sender or receiver report.

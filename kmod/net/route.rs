@@ -25,7 +25,10 @@ use core::{
         SocketAddrV4,
         SocketAddrV6, //
     },
-    ptr::NonNull, //
+    ptr::{
+        self,
+        NonNull, //
+    },
 };
 use kernel::{
     error::from_err_ptr,
@@ -36,27 +39,28 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// - `dst` is the `dst` of a `struct rt6_info` when `next_hop` is [`NextHop::Ipv6`], else of a
-///   `struct rtable`, and this value owns one reference of it.
+/// - This value owns one reference of `dst`.
+/// - `way` is [`Way::Full`] or what [`Way`] says of `dst`.
 pub(crate) struct Route {
     dst: NonNull<bindings::dst_entry>,
     /// What `dst_check()` compares with in IPv6.
     cookie: u32,
-    /// The size of packets that fit for as long as the route [is current](Self::is_current).
+    /// The size of packets that fit for as long as the route [is current](Self::current).
     fits: u32,
-    /// Whether packets go straight to the next hop.
-    direct: bool,
-    next_hop: NextHop,
+    way: Way,
 }
 
-/// Whose link-layer address packets are sent to. It changes only with the route.
+/// Which way packets leave. It changes only with the route.
 #[derive(Clone, Copy)]
-enum NextHop {
-    /// This address, as it lies in memory.
+enum Way {
+    /// The one the route's output function knows.
+    Full,
+    /// Straight to this address, as it lies in memory: `dst` is that of a `struct rtable` whose
+    /// output function is `ip_output()`.
     Ipv4(u32),
-    /// The IPv6 gateway of an IPv4 route (RFC 8950).
+    /// Straight to the IPv6 gateway (RFC 8950) of such a route.
     Ipv6OfIpv4,
-    /// What the IPv6 route says.
+    /// Straight to the next hop of the `struct rt6_info` that `dst` is of.
     Ipv6,
 }
 
@@ -65,6 +69,13 @@ unsafe impl Send for Route {}
 
 // SAFETY: As for `Send`.
 unsafe impl Sync for Route {}
+
+/// How a `dst_entry` sends packets.
+type OutputFunction = unsafe extern "C" fn(
+    *mut bindings::net,
+    *mut bindings::sock,
+    *mut bindings::sk_buff,
+) -> c_int;
 
 /// Why there is no way.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -131,16 +142,19 @@ impl Route {
         // SAFETY: The look-up returned a valid route.
         let kind = u32::from(unsafe { (*rtable).rt_type });
         // SAFETY: The look-up returned a valid route, whose gateway is of the family it says.
-        let next_hop = unsafe {
+        let direct = unsafe {
             match u32::from((*rtable).rt_gw_family) {
-                bindings::AF_INET => NextHop::Ipv4((*rtable).__bindgen_anon_1.rt_gw4),
-                bindings::AF_INET6 => NextHop::Ipv6OfIpv4,
-                _ => NextHop::Ipv4(flow.daddr),
+                bindings::AF_INET => Way::Ipv4((*rtable).__bindgen_anon_1.rt_gw4),
+                bindings::AF_INET6 => Way::Ipv6OfIpv4,
+                _ => Way::Ipv4(flow.daddr),
             }
         };
         let may_be_direct = kind == bindings::RTN_UNICAST && sending.output == Output::Automatic;
         // SAFETY: The reference the look-up took for us moves into the value.
-        let route = unsafe { Self::new(&raw mut (*rtable).dst, may_be_direct, next_hop) };
+        let route = unsafe {
+            let direct = may_be_direct.then_some((bindings::ip_output as OutputFunction, direct));
+            Self::new(&raw mut (*rtable).dst, direct)
+        };
         match kind {
             bindings::RTN_UNICAST => Ok(route),
             bindings::RTN_LOCAL if to.ip().is_loopback() => Ok(route),
@@ -180,7 +194,11 @@ impl Route {
         let to_here = flags & (bindings::RTF_LOCAL | bindings::RTF_ANYCAST) != 0;
         let may_be_direct = !to_here && sending.output == Output::Automatic;
         // SAFETY: The reference the look-up took for us moves into the value.
-        let mut route = unsafe { Self::new(dst, may_be_direct, NextHop::Ipv6) };
+        let mut route = unsafe {
+            let direct =
+                may_be_direct.then_some((bindings::ip6_output as OutputFunction, Way::Ipv6));
+            Self::new(dst, direct)
+        };
         // In IPv6 a route stays current when the MTU of its device changes.
         route.fits = route.fits.min(ipv6::LEAST_MTU);
         // SAFETY: As above.
@@ -191,29 +209,44 @@ impl Route {
         Ok(route)
     }
 
+    /// Packets take the way `direct` if the route's output function is the one beside it.
+    ///
     /// # Safety
     ///
-    /// `dst` must be the `dst` of a valid `struct rt6_info` when `next_hop` is [`NextHop::Ipv6`],
-    /// else of a valid `struct rtable`, and the caller must own a reference, which moves here.
-    unsafe fn new(dst: *mut bindings::dst_entry, may_be_direct: bool, next_hop: NextHop) -> Self {
+    /// `dst` must be valid, and what [`Way`] says of the way `direct` if that is its output
+    /// function. The caller must own a reference, which moves here.
+    unsafe fn new(dst: *mut bindings::dst_entry, direct: Option<(OutputFunction, Way)>) -> Self {
         // SAFETY: By the safety requirement.
         let (entry, fits) = unsafe { (&*dst, bindings::lrep_dst_mtu(dst)) };
+        let way = match (direct, entry.output) {
+            // Everything else (IPsec, also while it waits for keys, and tunnels) goes the long way.
+            (Some((ordinary, way)), Some(output))
+                if ptr::fn_addr_eq(ordinary, output)
+                    && entry.xfrm.is_null()
+                    && entry.lwtstate.is_null() =>
+            {
+                way
+            }
+            _ => Way::Full,
+        };
         // INVARIANT: By the safety requirement.
         Self {
             dst: NonNull::from(entry),
             cookie: 0,
             fits,
-            // Everything else (IPsec, tunnels, loopback) goes the long way.
-            direct: may_be_direct && entry.xfrm.is_null() && entry.lwtstate.is_null(),
-            next_hop,
+            way,
         }
     }
 
-    /// Whether the routing tables still say the same.
+    /// The way out, if the routing tables still say the same.
     #[inline(always)]
-    pub(crate) fn is_current(&self) -> bool {
+    pub(crate) fn current<'r>(&'r self, rcu: ReadSide<'r>) -> Option<Exit<'r>> {
+        let dst = self.dst.as_ptr();
         // SAFETY: By the type invariants `dst` is valid, and so is the cookie.
-        !unsafe { bindings::lrep_dst_check(self.dst.as_ptr(), self.cookie) }.is_null()
+        if unsafe { bindings::lrep_dst_check(dst, self.cookie) }.is_null() {
+            return None;
+        }
+        Some(self.exit(rcu))
     }
 
     /// Whether a packet fits that is so many bytes long from the IP header on.
@@ -252,6 +285,11 @@ pub(crate) struct Exit<'r> {
 }
 
 impl Exit<'_> {
+    /// The largest packet that fits, in bytes from the IP header on.
+    pub(crate) fn mtu(&self) -> u32 {
+        self.route.mtu()
+    }
+
     /// Whether a packet fits that is so many bytes long from the IP header on.
     #[inline(always)]
     pub(crate) fn fits(&self, len: u32) -> bool {
@@ -287,23 +325,21 @@ impl Exit<'_> {
                 .dev = dev;
             (*raw).len
         };
-        if !route.direct || !route.fits(len) {
-            // SAFETY: `skb` is ours to give away and has a route. Its own namespace is right:
-            // the route belongs to the one the device is in.
-            unsafe { bindings::lrep_dst_output((*dev).nd_net.net, raw) };
-            return;
-        }
-        // SAFETY: By the invariants of `Route` `dst` is part of the struct asked for, the RCU lock is
-        // held, and the packet is given away exactly once: it is still ours when it was not taken.
+        let way = if route.fits(len) {
+            route.way
+        } else {
+            Way::Full
+        };
+        // SAFETY: `skb` is ours to give away, once, and has a route, which by the invariants of
+        // `Route` is part of the struct asked for. The RCU lock is held. Its own namespace is right:
+        // the route belongs to the one the device is in.
         unsafe {
             let dst = route.dst.as_ptr();
-            let is_taken = match route.next_hop {
-                NextHop::Ipv4(address) => bindings::lrep_output_gw4(dev, address, raw),
-                NextHop::Ipv6 => bindings::lrep_output_gw6(dst.cast(), raw),
-                NextHop::Ipv6OfIpv4 => bindings::lrep_output_for_gw(dst.cast(), raw),
-            };
-            if !is_taken {
-                bindings::lrep_kfree_skb(raw);
+            match way {
+                Way::Ipv4(address) => bindings::lrep_output_gw4(dev, address, raw),
+                Way::Ipv6 => bindings::lrep_output_gw6(dst.cast(), raw),
+                Way::Ipv6OfIpv4 => bindings::lrep_output_for_gw(dst.cast(), raw),
+                Way::Full => bindings::lrep_dst_output((*dev).nd_net.net, raw),
             }
         }
     }
