@@ -242,6 +242,20 @@ impl Route {
     #[inline(always)]
     pub(crate) fn current<'r>(&'r self, rcu: ReadSide<'r>) -> Option<Exit<'r>> {
         let dst = self.dst.as_ptr();
+        if let Way::Ipv4(_) = self.way {
+            // What `dst_check()` asks `ipv4_dst_check()` of `net/ipv4/route.c`, which is the check of
+            // all routes that leave by `ip_output()`, without the calls.
+            //
+            // SAFETY: By the type invariants `dst` is valid.
+            let obsolete = unsafe { (&raw const (*dst).obsolete).read_volatile() };
+            if i32::from(obsolete) != bindings::DST_OBSOLETE_FORCE_CHK {
+                return None;
+            }
+            let exit = self.exit(rcu);
+            // SAFETY: By the type invariants `dst` is that of a `struct rtable`.
+            let generation = unsafe { (*dst.cast::<bindings::rtable>()).rt_genid };
+            return (generation == exit.ipv4_generation()).then_some(exit);
+        }
         // SAFETY: By the type invariants `dst` is valid, and so is the cookie.
         if unsafe { bindings::lrep_dst_check(dst, self.cookie) }.is_null() {
             return None;
@@ -285,6 +299,19 @@ pub(crate) struct Exit<'r> {
 }
 
 impl Exit<'_> {
+    /// The generation of the IPv4 routes of the device's namespace.
+    #[inline(always)]
+    fn ipv4_generation(&self) -> i32 {
+        // SAFETY: By the type invariants `dev` is valid, and so is its namespace while the RCU lock
+        // is held (`dev_net_rcu()`). The offset is that of the counter, as `rt_genid_ipv4()` reads it.
+        unsafe {
+            let net = (&raw const (*self.dev).nd_net.net).read_volatile();
+            net.byte_add(bindings::LREP_RT_GENID_IPV4)
+                .cast::<i32>()
+                .read_volatile()
+        }
+    }
+
     /// The largest packet that fits, in bytes from the IP header on.
     pub(crate) fn mtu(&self) -> u32 {
         self.route.mtu()
