@@ -12,8 +12,9 @@ use core::sync::atomic::{
 ///
 /// These are the core library's atomics: they compile to one instruction each, where the
 /// kernel's are out-of-line calls. Nothing is ordered by them, so the memory models' differences
-/// do not matter.
+/// do not matter. What counts packets that were forwarded comes first.
 #[derive(Default)]
+#[repr(C)]
 pub(crate) struct Counters {
     packets: AtomicU64,
     bytes: AtomicU64,

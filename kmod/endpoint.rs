@@ -47,6 +47,7 @@ use crate::{
     },
 };
 use core::{
+    mem,
     net::SocketAddr,
     sync::atomic::{
         AtomicU32,
@@ -64,22 +65,27 @@ use kernel::{
 
 /// What is known of an endpoint for as long as its session lives: who it belongs to, what it has
 /// counted, and the [`Flow`] of the moment.
+///
+/// What a packet needs in the ordinary case, and all it writes, comes first and is one cache line.
+#[repr(C)]
 pub(crate) struct Leg {
-    session: u64,
-    twin: Option<RcuArc<Leg>>,
     flow: RcuSlot<Flow>,
+    twin: Option<RcuArc<Leg>>,
     admitted: AtomicU64,
+    reception: Reception<AtomicU64>,
+    counters: Counters,
+    tally: Tally<AtomicU64>,
+    session: u64,
     /// When an RTCP packet was told last, in the lower half of the clock.
     reported: AtomicU32,
     /// For which reasons of dropping packets there is an alarm, a bit each.
     alarmed: AtomicU32,
-    counters: Counters,
-    reception: Reception<AtomicU64>,
-    tally: Tally<AtomicU64>,
 }
 
 // There are as many as there are directions, and the next larger slab has 512 bytes.
 const _: () = assert!(RcuArc::<Leg>::SIZE <= 256);
+// Behind it there is room for two counters.
+const _: () = assert!(mem::offset_of!(Leg, counters) <= 64 - 2 * size_of::<AtomicU64>());
 
 impl Leg {
     /// Makes an endpoint of a session. `twin` is the opposite endpoint when both share one local
@@ -244,24 +250,32 @@ fn clock_of(packet: &rtp::Header, signalled: Option<Clock>) -> Clock {
 
 /// What is done with the packets that arrive at an endpoint. Immutable: a change of signalling, or of
 /// what was learned, publishes a new one.
+///
+/// What a packet needs in the ordinary case comes first, to be in few cache lines.
+#[repr(C)]
 pub(crate) struct Flow {
-    /// Which payloads belong to the stream.
-    pub(crate) carries: Carries,
     /// The only source that is admitted without being heard; none on hold, and none while the
     /// endpoint is learning.
     pub(crate) remote: Remote,
     /// What else is asked of packets; nothing in the ordinary case.
     pub(crate) gate: Option<RcuArc<Gate>>,
-    /// Who else is heard; nobody in the ordinary case.
-    pub(crate) terms: Option<RcuArc<Terms>>,
     /// The clock of the RTP timestamps, when it was signalled.
     pub(crate) clock: Option<Clock>,
+    /// Which payloads belong to the stream.
+    pub(crate) carries: Carries,
     /// Where admitted packets go; nowhere while the opposite endpoint is on hold.
     pub(crate) forward: Option<Forward>,
+    /// Who else is heard; nobody in the ordinary case.
+    pub(crate) terms: Option<RcuArc<Terms>>,
 }
 
+// There are as many as there are directions, and the next larger slab has 512 bytes.
+const _: () = assert!(RcuArc::<Flow>::SIZE <= 256);
+
 /// The way out.
+#[repr(C)]
 pub(crate) struct Forward {
+    route: RcuSlot<Route>,
     /// What becomes of the headers.
     pub(crate) rewrite: Rewrite,
     /// How they are sent.
@@ -270,7 +284,6 @@ pub(crate) struct Forward {
     pub(crate) growth: i32,
     from: SocketAddr,
     to: SocketAddr,
-    route: RcuSlot<Route>,
 }
 
 impl Forward {

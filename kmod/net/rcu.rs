@@ -102,10 +102,12 @@ pub(crate) fn drain() {
 #[repr(C)]
 #[pin_data]
 struct Inner<T> {
-    references: Refcount,
-    head: Opaque<bindings::callback_head>,
+    // The first field: who has found an object uses it without adding to its address, and what
+    // comes first in `T` comes first in a cache line.
     #[pin]
     value: T,
+    references: Refcount,
+    head: Opaque<bindings::callback_head>,
 }
 
 /// A counted reference to a `T` that is freed one grace period after the last reference is gone.
