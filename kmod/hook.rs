@@ -18,10 +18,7 @@ use crate::{
     message,
     namespace::Relay,
     net::{
-        rcu::{
-            RcuArc,
-            ReadSide, //
-        },
+        rcu::ReadSide,
         route::Exit,
         skb::{
             Bytes,
@@ -61,11 +58,15 @@ use crate::{
         translate::Checksum, //
     },
     table::{
+        Glance,
         Ports,
         Table, //
     },
 };
-use core::net::SocketAddr;
+use core::net::{
+    IpAddr,
+    SocketAddr, //
+};
 
 /// What the path needs to know of a version of IP.
 pub(crate) trait Relayed: Version + Sized {
@@ -86,8 +87,11 @@ pub(crate) trait Relayed: Version + Sized {
     /// Whether a packet is a whole UDP datagram right behind its IP header.
     fn is_candidate(header: &Self::Header) -> bool;
 
-    /// The ports of the local address a packet was sent to.
-    fn ports<'t>(header: &Self::Header, table: &'t Table) -> Option<&'t RcuArc<Ports>>;
+    /// Where a packet was sent to.
+    fn destination(header: &Self::Header) -> IpAddr;
+
+    /// Whether it was sent to a local address.
+    fn glance<'t>(header: &Self::Header, table: &'t Table) -> Glance<'t>;
 
     /// Whether routers must drop the packet rather than fragment it.
     fn dont_fragment(header: &Self::Header) -> bool;
@@ -143,8 +147,13 @@ impl Relayed for Ipv4 {
     }
 
     #[inline(always)]
-    fn ports<'t>(header: &Self::Header, table: &'t Table) -> Option<&'t RcuArc<Ports>> {
-        table.ipv4_ports(ipv4::destination(header))
+    fn destination(header: &Self::Header) -> IpAddr {
+        ipv4::destination(header).into()
+    }
+
+    #[inline(always)]
+    fn glance<'t>(header: &Self::Header, table: &'t Table) -> Glance<'t> {
+        table.glance_ipv4(ipv4::destination(header))
     }
 
     #[inline(always)]
@@ -238,8 +247,13 @@ impl Relayed for Ipv6 {
     }
 
     #[inline(always)]
-    fn ports<'t>(header: &Self::Header, table: &'t Table) -> Option<&'t RcuArc<Ports>> {
-        table.ipv6_ports(ipv6::destination(header))
+    fn destination(header: &Self::Header) -> IpAddr {
+        ipv6::destination(header).into()
+    }
+
+    #[inline(always)]
+    fn glance<'t>(header: &Self::Header, table: &'t Table) -> Glance<'t> {
+        table.glance_ipv6(ipv6::destination(header))
     }
 
     #[inline(always)]
@@ -338,7 +352,21 @@ where
     if !V::is_candidate(header) {
         return packet.accept();
     }
-    match V::ports(header, table) {
+    match V::glance(header, table) {
+        Glance::Local(ports) => receive(relay, table, ports, packet),
+        Glance::Foreign => packet.accept(),
+        Glance::Unclear => look_further(relay, table, packet),
+    }
+}
+
+/// What becomes of a packet to an address that is not known at first sight.
+#[cold]
+#[inline(never)]
+fn look_further<V: Relayed>(relay: &Relay, table: &Table, packet: Packet<'_, V>) -> Verdict
+where
+    Remote: PartialEq<V::TransportAddress>,
+{
+    match table.ports(V::destination(packet.header())) {
         Some(ports) => receive(relay, table, ports, packet),
         None => packet.accept(),
     }

@@ -91,6 +91,116 @@ impl Ports {
 /// A local address and its ports.
 type Entry<A> = (A, RcuArc<Ports>);
 
+/// The local addresses of a family.
+///
+/// A packet's address is looked for in the slot it is hashed to, which mostly tells of one that is
+/// not local, too. Of several that belong to one slot all but the first are in the list only.
+#[repr(C)]
+struct Addresses<A> {
+    slots: [Slot<A>; SLOTS],
+    list: KVec<Entry<A>>,
+}
+
+const SLOTS: usize = 16;
+
+struct Slot<A> {
+    /// The first address of the slot, any while there is none.
+    address: A,
+    /// Whether there are others.
+    is_shared: bool,
+    /// The first address' ports.
+    ports: Option<RcuArc<Ports>>,
+}
+
+impl<A: Address> Addresses<A> {
+    fn new() -> Self {
+        Self {
+            slots: [const {
+                Slot {
+                    address: A::ANY,
+                    is_shared: false,
+                    ports: None,
+                }
+            }; SLOTS],
+            list: KVec::new(),
+        }
+    }
+
+    fn add(&mut self, address: A, ports: RcuArc<Ports>) -> Result<(), AllocError> {
+        self.list.push((address, ports.clone()), GFP_KERNEL)?;
+        if let Some(slot) = self.slots.get_mut(address.slot()) {
+            if slot.ports.is_none() {
+                (slot.address, slot.ports) = (address, Some(ports));
+            } else {
+                slot.is_shared = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks in the slot only.
+    #[inline(always)]
+    fn glance(&self, address: A) -> Glance<'_> {
+        match self.slots.get(address.slot()) {
+            Some(slot) if slot.address == address => match &slot.ports {
+                Some(ports) => Glance::Local(ports),
+                None => Glance::Foreign,
+            },
+            Some(slot) if slot.is_shared => Glance::Unclear,
+            _ => Glance::Foreign,
+        }
+    }
+
+    fn find(&self, address: A) -> Option<&RcuArc<Ports>> {
+        self.list
+            .iter()
+            .find(|(local, _)| *local == address)
+            .map(|(_, ports)| ports)
+    }
+}
+
+/// What is known of an address at first sight.
+pub(crate) enum Glance<'t> {
+    /// It is local, and these are its ports.
+    Local(&'t RcuArc<Ports>),
+    /// It is not local.
+    Foreign,
+    /// It has to be looked for.
+    Unclear,
+}
+
+/// An address of a family.
+trait Address: Copy + Eq {
+    /// One that is nobody's.
+    const ANY: Self;
+
+    /// Its slot, less than [`SLOTS`]. Multiplying by the golden ratio brings all bits into the
+    /// highest. Local addresses are the operator's: nobody else chooses which of them meet.
+    fn slot(self) -> usize;
+}
+
+impl Address for Ipv4Addr {
+    const ANY: Self = Self::UNSPECIFIED;
+
+    #[inline(always)]
+    fn slot(self) -> usize {
+        let hash = u32::from_ne_bytes(self.octets()).wrapping_mul(0x9e37_79b1);
+        (hash >> (u32::BITS - SLOTS.ilog2())) as usize
+    }
+}
+
+impl Address for Ipv6Addr {
+    const ANY: Self = Self::UNSPECIFIED;
+
+    #[inline(always)]
+    fn slot(self) -> usize {
+        let bits = u128::from_ne_bytes(self.octets());
+        let hash = (bits as u64).wrapping_add((bits >> 64) as u64);
+        let hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (hash >> (u64::BITS - SLOTS.ilog2())) as usize
+    }
+}
+
 /// What a namespace is told beside its local addresses.
 #[derive(Clone, Copy)]
 pub(crate) struct Settings {
@@ -104,10 +214,13 @@ pub(crate) struct Settings {
 
 /// The local addresses and the settings of a namespace: an immutable snapshot, replaced as a
 /// whole when the configuration changes.
+///
+/// All packets look at the addresses of IPv4, which come first.
+#[repr(C)]
 pub(crate) struct Table {
+    ipv4: Addresses<Ipv4Addr>,
+    ipv6: Addresses<Ipv6Addr>,
     settings: Settings,
-    ipv4: KVec<Entry<Ipv4Addr>>,
-    ipv6: KVec<Entry<Ipv6Addr>>,
 }
 
 impl Table {
@@ -115,16 +228,16 @@ impl Table {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             settings,
-            ipv4: KVec::new(),
-            ipv6: KVec::new(),
+            ipv4: Addresses::new(),
+            ipv6: Addresses::new(),
         }
     }
 
     /// Adds a local address to a snapshot that is being made.
     pub(crate) fn add(&mut self, address: IpAddr, ports: RcuArc<Ports>) -> Result<(), AllocError> {
         match address {
-            IpAddr::V4(address) => self.ipv4.push((address, ports), GFP_KERNEL),
-            IpAddr::V6(address) => self.ipv6.push((address, ports), GFP_KERNEL),
+            IpAddr::V4(address) => self.ipv4.add(address, ports),
+            IpAddr::V6(address) => self.ipv6.add(address, ports),
         }
     }
 
@@ -138,10 +251,12 @@ impl Table {
     pub(crate) fn addresses(&self) -> impl Iterator<Item = (IpAddr, &RcuArc<Ports>)> {
         let ipv4 = self
             .ipv4
+            .list
             .iter()
             .map(|(address, ports)| (IpAddr::V4(*address), ports));
         let ipv6 = self
             .ipv6
+            .list
             .iter()
             .map(|(address, ports)| (IpAddr::V6(*address), ports));
         Iterator::chain(ipv4, ipv6)
@@ -150,8 +265,8 @@ impl Table {
     /// The ports of a local address; `None` when the address is not one.
     pub(crate) fn ports(&self, address: IpAddr) -> Option<&RcuArc<Ports>> {
         match address {
-            IpAddr::V4(address) => self.ipv4_ports(address),
-            IpAddr::V6(address) => self.ipv6_ports(address),
+            IpAddr::V4(address) => self.ipv4.find(address),
+            IpAddr::V6(address) => self.ipv6.find(address),
         }
     }
 
@@ -162,16 +277,16 @@ impl Table {
         Some((place, ports))
     }
 
-    /// The ports of a local IPv4 address; `None` when the address is not one.
+    /// Whether an IPv4 address is local.
     #[inline(always)]
-    pub(crate) fn ipv4_ports(&self, address: Ipv4Addr) -> Option<&RcuArc<Ports>> {
-        find(&self.ipv4, address)
+    pub(crate) fn glance_ipv4(&self, address: Ipv4Addr) -> Glance<'_> {
+        self.ipv4.glance(address)
     }
 
-    /// The ports of a local IPv6 address; `None` when the address is not one.
+    /// Whether an IPv6 address is local.
     #[inline(always)]
-    pub(crate) fn ipv6_ports(&self, address: Ipv6Addr) -> Option<&RcuArc<Ports>> {
-        find(&self.ipv6, address)
+    pub(crate) fn glance_ipv6(&self, address: Ipv6Addr) -> Glance<'_> {
+        self.ipv6.glance(address)
     }
 
     /// Whether packets to this address and port are the relay's even when no session owns them.
@@ -184,13 +299,4 @@ impl Table {
     pub(crate) fn in_range(&self, port: u16) -> bool {
         self.settings.ports.contains(port)
     }
-}
-
-#[inline(always)]
-fn find<A: Copy + Eq>(addresses: &[Entry<A>], address: A) -> Option<&RcuArc<Ports>> {
-    // There are a handful: comparing them all is the fastest search.
-    addresses
-        .iter()
-        .find(|(local, _)| *local == address)
-        .map(|(_, ports)| ports)
 }

@@ -5,9 +5,9 @@
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use anyhow::{Result, ensure};
-use genl_proto::generated::{DropReason, StreamKind, quality};
+use genl_proto::generated::{DropReason, LOCAL_ADDRESSES_MAX, StreamKind, quality};
 
-use super::fixture::{Call, PORTS, expect, idle_relay, rtcp_of, session_on, streams};
+use super::fixture::{Call, LOCALS, PORTS, expect, idle_relay, rtcp_of, session_on, streams};
 use super::path::Path;
 use super::{Test, tests_on_all_paths, tests_on_paths};
 use crate::guest::lab::Lab;
@@ -21,6 +21,7 @@ use crate::guest::wait::{LIMIT, until};
 pub const ON_ALL_PATHS: &[Test] = tests_on_all_paths![
     media_passes_unchanged_and_in_order_both_ways,
     media_passes_with_valid_checksums_when_no_device_computes_them,
+    media_passes_at_the_last_of_many_local_addresses,
     a_checksum_left_to_the_device_is_valid_on_the_wire,
     a_corrupted_packet_stays_corrupted,
     a_cloned_packet_is_never_written,
@@ -115,6 +116,26 @@ fn exchange(call: &Call, path: Path, checksum: Option<Checksum>) -> Result<()> {
 
 fn media_passes_unchanged_and_in_order_both_ways(lab: &Lab, path: Path) -> Result<()> {
     exchange(&Call::new(lab, path)?, path, Some(Checksum::Partial))
+}
+
+fn media_passes_at_the_last_of_many_local_addresses(lab: &Lab, path: Path) -> Result<()> {
+    let call = Call::new(lab, path)?;
+    // More than there are slots to look in first, so that many share one. The call's are the last,
+    // and a neighbour of theirs is none.
+    let most = LOCAL_ADDRESSES_MAX as usize;
+    let others = (1..=u8::MAX).flat_map(|host| Family::ALL.map(|family| family.address(9, host)));
+    let addresses: Vec<_> = others.take(most - LOCALS.len()).chain(LOCALS).collect();
+    call.relay.configure(PORTS, &addresses)?;
+    exchange(&call, path, None)?;
+    let family = path.west_family();
+    call.net.relay.ip(&family.add_address(1, 9, "west"))?;
+    let other = SocketAddr::new(family.address(1, 9), path.west.port());
+    let socket = udp(&call.net.relay, other)?;
+    ensure!(
+        receives(&socket, &call.caller.rtp)?,
+        "the relay took a packet to another address"
+    );
+    Ok(())
 }
 
 fn media_passes_with_valid_checksums_when_no_device_computes_them(
