@@ -128,10 +128,10 @@ impl<W: Word> Reception<W> {
     }
 
     /// Measures a packet that [`receive_next`](Self::receive_next) did not.
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     pub fn receive_other(&self, packet: &rtp::Header, clock: Clock, arrival: u64) -> Received {
         let transit = clock.transit(arrival, packet.timestamp);
+        // No reference is given on: the header need not be in memory for other packets.
         self.receive_uncommon(packet.ssrc, packet.sequence, clock.id(), transit)
     }
 
@@ -145,6 +145,8 @@ impl<W: Word> Reception<W> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn receive_uncommon(&self, ssrc: u32, sequence: u16, clock: ClockId, transit: u32) -> Received {
         let mut ssrc_changed = false;
         let (source, place) = loop {

@@ -70,11 +70,17 @@ impl Sequence {
     }
 
     /// The word after another packet, if it is the one after the highest and of this run: the
-    /// ordinary case of [`is_of`](Self::is_of) and [`receive`](Self::receive).
+    /// ordinary case of [`is_of`](Self::is_of) and [`receive`](Self::receive). Not when the numbers
+    /// begin again from 0, so that adding one to the highest leaves the others alone.
     #[inline(always)]
     pub(super) fn next(self, run: Run, sequence: u16) -> Option<Self> {
-        let is_next = self.highest().wrapping_add(1) == sequence;
-        (is_next && self.is_of(run)).then(|| self.advanced(sequence, 1))
+        let is_next = u32::from(self.highest()).wrapping_add(1) == u32::from(sequence);
+        (is_next && self.is_of(run)).then(|| {
+            // Adding what arrived to itself shifts it, and the former highest arrived.
+            let arrived = (self.0 >> ARRIVED).wrapping_add(1);
+            let word = self.0.wrapping_add(arrived << ARRIVED);
+            Self(word.wrapping_add(1))
+        })
     }
 
     /// The word after another packet of the run, and where the packet stands.
@@ -100,7 +106,6 @@ impl Sequence {
         }
     }
 
-    #[inline(always)]
     fn advanced(self, sequence: u16, ahead: u16) -> Self {
         // The former highest arrived, what was passed over did not. What is shifted beyond the
         // upper end is forgotten.
