@@ -282,6 +282,8 @@ pub(crate) struct Forward {
     pub(crate) sending: Sending,
     /// By how many bytes packets become longer.
     pub(crate) growth: i32,
+    /// Whether headers are to say something else than rewriting makes them say.
+    pub(crate) changes_headers: bool,
     from: SocketAddr,
     to: SocketAddr,
 }
@@ -301,6 +303,7 @@ impl Forward {
         let rewrite = Rewrite::new((remote, local), (from, to)).ok_or(AllocError)?;
         let forward = Self {
             growth: rewrite.growth(),
+            changes_headers: sending.changes_headers(),
             rewrite,
             sending,
             from,
@@ -317,18 +320,16 @@ impl Forward {
         Route::resolve(net, (self.from, self.to), &self.sending)
     }
 
-    /// The way out, looked up again when the routing tables have changed since.
+    /// The way out, unless the routing tables have changed since it was looked up.
     #[inline(always)]
-    pub(crate) fn exit<'r>(&self, net: Net, rcu: ReadSide<'r>) -> Option<Exit<'r>> {
-        match self.route.load(rcu).and_then(|route| route.current(rcu)) {
-            None => self.reroute(net, rcu),
-            exit => exit,
-        }
+    pub(crate) fn exit<'r>(&self, rcu: ReadSide<'r>) -> Option<Exit<'r>> {
+        self.route.load(rcu)?.current(rcu)
     }
 
+    /// The way out, looked up again.
     #[cold]
     #[inline(never)]
-    fn reroute<'r>(&self, net: Net, rcu: ReadSide<'r>) -> Option<Exit<'r>> {
+    pub(crate) fn reroute<'r>(&self, net: Net, rcu: ReadSide<'r>) -> Option<Exit<'r>> {
         let route = self
             .resolve(net)
             .ok()

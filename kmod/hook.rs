@@ -51,6 +51,7 @@ use crate::{
             Source, //
         },
         payload,
+        policy::Sending,
         remote::Remote,
         rewrite::Rewrite,
         rtcp,
@@ -202,7 +203,7 @@ impl Relayed for Ipv4 {
         exit: Exit<'r>,
         leaving: Leaving,
     ) -> Result<Verdict, Packet<'r, Self>> {
-        let partial = packet.checksum_is_partial();
+        let partial = packet.forget_sum();
         let (Rewrite::Ipv4ToIpv6(rewrite), Some(headers)) =
             (&forward.rewrite, packet.linear::<Self::Headers>())
         else {
@@ -214,7 +215,7 @@ impl Relayed for Ipv4 {
         let mark = forward.sending.mark;
         let priority = Ipv6::priority(leaving.traffic_class);
         packet
-            .replace_headers::<Ipv6, { ipv4::HEADERS }, { ipv6::HEADERS }>(&headers, partial, &exit)
+            .replace_headers::<Ipv6, { ipv4::HEADERS }, { ipv6::HEADERS }>(&headers, partial, exit)
             .map(|mut packet| {
                 // One that may not be fragmented has been refused when it is too big.
                 packet.allow_fragmentation();
@@ -303,7 +304,7 @@ impl Relayed for Ipv6 {
         exit: Exit<'r>,
         leaving: Leaving,
     ) -> Result<Verdict, Packet<'r, Self>> {
-        let partial = packet.checksum_is_partial();
+        let partial = packet.forget_sum();
         let (Rewrite::Ipv6ToIpv4(rewrite), Some(headers)) =
             (&forward.rewrite, packet.linear::<Self::Headers>())
         else {
@@ -314,7 +315,7 @@ impl Relayed for Ipv6 {
         let mark = forward.sending.mark;
         let priority = Ipv4::priority(leaving.traffic_class);
         packet
-            .replace_headers::<Ipv4, { ipv6::HEADERS }, { ipv4::HEADERS }>(&headers, false, &exit)
+            .replace_headers::<Ipv4, { ipv6::HEADERS }, { ipv4::HEADERS }>(&headers, false, exit)
             .map(|mut packet| {
                 // Nobody is told to send less than what every IPv6 link takes.
                 if !exit.fits(packet.longest(ipv4::HEADERS as u32)) {
@@ -339,6 +340,16 @@ impl Relayed for Ipv6 {
 pub(crate) struct Leaving {
     traffic_class: u8,
     hops: u8,
+}
+
+impl Leaving {
+    /// What is asked for, in the place of what it says without.
+    fn asked(self, sending: &Sending) -> Self {
+        Self {
+            traffic_class: sending.traffic_class(self.traffic_class),
+            hops: sending.hops.unwrap_or(self.hops),
+        }
+    }
 }
 
 /// What becomes of a packet at a relay that has a `table`.
@@ -384,6 +395,40 @@ fn receive<V: Relayed>(
 where
     Remote: PartialEq<V::TransportAddress>,
 {
+    // The same code twice: in what is compiled for nearly all packets nothing is left of the tests
+    // that are answered here.
+    if packet.is_plain::<V::Rtp>() {
+        arrive::<V, true>(relay, table, ports, packet)
+    } else {
+        arrive_uncommon(relay, table, ports, packet)
+    }
+}
+
+/// What becomes of a packet to a local address that is short, aggregated or not linear.
+#[cold]
+#[inline(never)]
+fn arrive_uncommon<V: Relayed>(
+    relay: &Relay,
+    table: &Table,
+    ports: &Ports,
+    packet: Packet<'_, V>,
+) -> Verdict
+where
+    Remote: PartialEq<V::TransportAddress>,
+{
+    arrive::<V, false>(relay, table, ports, packet)
+}
+
+#[inline(always)]
+fn arrive<V: Relayed, const PLAIN: bool>(
+    relay: &Relay,
+    table: &Table,
+    ports: &Ports,
+    mut packet: Packet<'_, V>,
+) -> Verdict
+where
+    Remote: PartialEq<V::TransportAddress>,
+{
     let rcu = packet.rcu();
     if !packet.is_for_this_host() {
         return packet.accept();
@@ -396,23 +441,33 @@ where
         if !table.in_range(port) {
             return packet.accept();
         }
-        count_unowned(relay, &mut packet);
-        return packet.drop();
+        return refuse_unowned(relay, packet);
     };
-    let (leg, flow) = match facing(leg, arriving.source, rcu) {
-        Some(found) => found,
-        None => match stranger(table, leg, arriving, &packet) {
-            Ok(found) => found,
-            Err(reason) => {
-                leg.counters()
-                    .drops()
-                    .count(reason, packet.segments().into());
-                alarm_stranger(relay, table, leg, reason, &mut packet);
-                return packet.drop();
-            }
-        },
-    };
-    forward(relay, table, leg, flow, &arriving, packet)
+    match facing(leg, arriving.source, rcu) {
+        Some((leg, flow)) if PLAIN => forward(relay, table, leg, flow, packet),
+        Some((leg, flow)) => forward_uncommon(relay, table, leg, flow, packet),
+        None => arrive_from_stranger(relay, table, leg, packet),
+    }
+}
+
+/// What becomes of a packet of nobody's remote.
+#[cold]
+#[inline(never)]
+fn arrive_from_stranger<'r, V: Relayed>(
+    relay: &Relay,
+    table: &Table,
+    leg: &'r Leg,
+    mut packet: Packet<'r, V>,
+) -> Verdict {
+    match stranger(table, leg, &mut packet) {
+        Ok((leg, flow)) => forward_uncommon(relay, table, leg, flow, packet),
+        Err(reason) => {
+            let segments = packet.segments().into();
+            leg.counters().drops().count(reason, segments);
+            alarm_stranger(relay, table, leg, reason, &mut packet);
+            packet.drop()
+        }
+    }
 }
 
 /// Where a packet came from, and where it was sent to. Its headers are read once more, so that they
@@ -427,18 +482,17 @@ fn arriving<V: Relayed>(packet: &mut Packet<'_, V>) -> Option<Arriving<V::Transp
     Some(V::parse(packet.linear::<V::Headers>()?).0)
 }
 
-/// Counts packets to a port that no session owns.
+/// Drops and counts packets to a port that no session owns.
 #[cold]
 #[inline(never)]
-fn count_unowned<V: Relayed>(relay: &Relay, packet: &mut Packet<'_, V>) {
-    if let Some(path) = path(packet) {
+fn refuse_unowned<V: Relayed>(relay: &Relay, mut packet: Packet<'_, V>) -> Verdict {
+    if let Some(path) = path(&mut packet) {
         relay.count_unowned(packet.segments().into(), path, packet.rcu());
     }
+    packet.drop()
 }
 
 /// Raises an alarm about packets of a stranger that were dropped.
-#[cold]
-#[inline(never)]
 fn alarm_stranger<V: Relayed>(
     relay: &Relay,
     table: &Table,
@@ -502,17 +556,13 @@ where
 }
 
 /// Where a packet of nobody's remote arrived, if that is learned and the packet makes its source one.
-///
-/// `arriving` is copied for it, so that it need not be in memory for anybody else.
-#[cold]
-#[inline(never)]
 fn stranger<'r, V: Relayed>(
     table: &Table,
     leg: &'r Leg,
-    arriving: Arriving<V::TransportAddress>,
-    packet: &Packet<'r, V>,
+    packet: &mut Packet<'r, V>,
 ) -> Result<(&'r Leg, &'r Flow), DropReason> {
     let rcu = packet.rcu();
+    let arriving = arriving(packet).ok_or(DropReason::NoMemory)?;
     let source = arriving.source.into();
     if !learner::is_acceptable(leg, source, rcu) {
         return Err(DropReason::ForeignSource);
@@ -543,59 +593,60 @@ fn stranger<'r, V: Relayed>(
     learner::hear(leg, &heard, rcu)
 }
 
+/// As [`forward`], for those few packets it is not compiled for.
+#[cold]
+#[inline(never)]
+fn forward_uncommon<V: Relayed>(
+    relay: &Relay,
+    table: &Table,
+    leg: &Leg,
+    flow: &Flow,
+    packet: Packet<'_, V>,
+) -> Verdict {
+    forward(relay, table, leg, flow, packet)
+}
+
+// What is rare is given the packet itself and gives it back, so that it has no place in memory.
 #[inline(always)]
 fn forward<V: Relayed>(
     relay: &Relay,
     table: &Table,
     leg: &Leg,
     flow: &Flow,
-    arriving: &Arriving<V::TransportAddress>,
     mut packet: Packet<'_, V>,
 ) -> Verdict {
     let rcu = packet.rcu();
-    let mut segments = 1;
+    let segments = packet.segments().into();
+    let Some(headers) = packet.linear::<V::Headers>() else {
+        return refuse(relay, leg, DropReason::NoMemory, segments, packet);
+    };
+    let (arriving, _) = V::parse(headers);
     if packet.is_aggregate() {
-        segments = u64::from(packet.segments());
-        if let Err(reason) = unify(flow, &mut packet) {
-            leg.counters().drops().count(reason, segments);
-            return packet.drop();
-        }
+        packet = match unify(flow, packet) {
+            Ok(packet) => packet,
+            Err((reason, packet)) => return refuse(relay, leg, reason, segments, packet),
+        };
     }
-    let refuse = |reason| leg.counters().drops().count(reason, segments);
-
     let length = match arriving.payload_length() {
         Ok(length) => length,
-        Err(refusal) => {
-            refuse(refusal.into());
-            return packet.drop();
-        }
+        Err(refusal) => return refuse(relay, leg, refusal.into(), segments, packet),
     };
+    if !V::CHECKSUM_IS_OPTIONAL && arriving.udp_checksum == 0 && !packet.checksum_is_partial() {
+        return refuse(relay, leg, DropReason::Malformed, segments, packet);
+    }
     let class = match packet.linear::<V::Start>() {
         Some(start) => payload::classify(V::payload(start), length),
         None => payload::Class::Other,
     };
-    if let Err(refusal) = admission::admit(flow.carries, class) {
-        refuse(refusal.into());
-        return packet.drop();
-    }
-    if !V::CHECKSUM_IS_OPTIONAL && arriving.udp_checksum == 0 && !packet.checksum_is_partial() {
-        refuse(DropReason::Malformed);
-        return packet.drop();
-    }
-    let length = u64::from(length);
-    let is_rtp = class == payload::Class::Rtp;
-    if let Some(gate) = &flow.gate {
-        let rtp = packet.linear::<V::Rtp>().map(V::rtp).filter(|_| is_rtp);
-        if let Err(reason) = gate.pass(rtp, segments, length) {
-            refuse(reason);
-            if reason == DropReason::Rate {
-                alarm(relay, leg, (reason, AlarmReason::Flood), &mut packet);
-            }
-            return packet.drop();
+    // First what mostly comes.
+    if class == payload::Class::Rtp && flow.carries == Carries::Rtp {
+        if flow.gate.is_some() {
+            packet = match pass(flow, class, (segments, length), packet) {
+                Ok(packet) => packet,
+                Err((reason, packet)) => return refuse(relay, leg, reason, segments, packet),
+            };
         }
-    }
-    if is_rtp {
-        if flow.carries == Carries::Rtp && table.settings().quality {
+        if table.settings().quality {
             if let Some(rtp) = packet.linear::<V::Rtp>().map(V::rtp) {
                 leg.measure(&rtp, flow.clock);
                 if segments > 1 {
@@ -603,105 +654,224 @@ fn forward<V: Relayed>(
                 }
             }
         }
-    } else if class == payload::Class::Rtcp {
-        report(relay, leg, &mut packet);
+    } else {
+        packet = match admit_other(relay, (leg, flow), class, (segments, length), packet) {
+            Ok(packet) => packet,
+            Err((reason, packet)) => return refuse(relay, leg, reason, segments, packet),
+        };
     }
     leg.touch();
     let Some(forward) = &flow.forward else {
-        refuse(DropReason::Held);
-        return packet.drop();
+        return refuse(relay, leg, DropReason::Held, segments, packet);
     };
     if !arriving.hops_allow_forwarding() {
-        refuse(DropReason::TtlExceeded);
-        let about = (DropReason::TtlExceeded, AlarmReason::Loop);
-        alarm(relay, leg, about, &mut packet);
-        return V::reject(packet, IcmpError::TimeExceeded);
+        return refuse(relay, leg, DropReason::TtlExceeded, segments, packet);
     }
-    let Some(exit) = forward.exit(relay.net(), rcu) else {
-        refuse(DropReason::NoRoute);
-        return packet.drop();
+    let exit = forward.exit(rcu);
+    let Some(exit) = exit.or_else(|| forward.reroute(relay.net(), rcu)) else {
+        return refuse(relay, leg, DropReason::NoRoute, segments, packet);
     };
-    // A change of the version makes the header longer or shorter.
+    let Some(rewrite) = V::in_place(&forward.rewrite) else {
+        return forward_translated(relay, leg, (forward, exit), (segments, length), packet);
+    };
+    if !exit.fits(packet.len()) {
+        packet = match fragment(leg, exit, 0, segments, packet) {
+            Ok(packet) => packet,
+            Err(verdict) => return verdict,
+        };
+    }
+    let rewritten = packet.rewrite(|headers, partial| {
+        V::apply(rewrite, headers, partial);
+        if forward.changes_headers {
+            mark::<V>(headers, &forward.sending);
+        }
+        V::parse(headers).0.traffic_class
+    });
+    let Some(traffic_class) = rewritten else {
+        return refuse(relay, leg, DropReason::NoMemory, segments, packet);
+    };
+    if !packet.make_room(exit) {
+        return refuse(relay, leg, DropReason::NoMemory, segments, packet);
+    }
+    leg.counters().count(segments, length.into());
+    packet.transmit(exit, forward.sending.mark, V::priority(traffic_class))
+}
+
+/// Drops packets that were not admitted or cannot be sent, and tells whoever is to know.
+#[cold]
+#[inline(never)]
+fn refuse<V: Relayed>(
+    relay: &Relay,
+    leg: &Leg,
+    reason: DropReason,
+    segments: u64,
+    mut packet: Packet<'_, V>,
+) -> Verdict {
+    leg.counters().drops().count(reason, segments);
+    match reason {
+        DropReason::Rate => alarm(relay, leg, (reason, AlarmReason::Flood), &mut packet),
+        DropReason::TtlExceeded => {
+            alarm(relay, leg, (reason, AlarmReason::Loop), &mut packet);
+            return V::reject(packet, IcmpError::TimeExceeded);
+        }
+        _ => {}
+    }
+    packet.drop()
+}
+
+/// Leaves it to the way out to fragment a packet that does not fit when it has become longer by so many
+/// bytes. One that must not be fragmented, or stands for such a packet, is dropped, and its sender told
+/// what would have fitted.
+#[cold]
+#[inline(never)]
+fn fragment<'r, V: Relayed>(
+    leg: &Leg,
+    exit: Exit<'_>,
+    growth: i32,
+    segments: u64,
+    packet: Packet<'r, V>,
+) -> Result<Packet<'r, V>, Verdict> {
+    let len = packet.longest(size_of::<V::Headers>() as u32);
+    if !V::dont_fragment(packet.header())
+        || len <= V::LEAST_MTU
+        || exit.fits(len.wrapping_add_signed(growth))
+    {
+        return Ok(packet);
+    }
+    leg.counters().drops().count(DropReason::TooBig, segments);
+    let mtu = exit.mtu().saturating_add_signed(growth.saturating_neg());
+    let mtu = mtu.max(V::LEAST_MTU);
+    Err(V::reject(packet, IcmpError::TooBig { mtu }))
+}
+
+/// A packet that goes on, or why it does not.
+type Admitted<'r, V> = Result<Packet<'r, V>, (DropReason, Packet<'r, V>)>;
+
+/// Asks the gate of an endpoint that has one about packets with so much payload in all.
+#[cold]
+#[inline(never)]
+fn pass<'r, V: Relayed>(
+    flow: &Flow,
+    class: payload::Class,
+    (segments, length): (u64, u16),
+    mut packet: Packet<'r, V>,
+) -> Admitted<'r, V> {
+    let Some(gate) = &flow.gate else {
+        return Ok(packet);
+    };
+    let rtp = match class {
+        payload::Class::Rtp => packet.linear::<V::Rtp>().map(V::rtp),
+        _ => None,
+    };
+    match gate.pass(rtp, segments, length.into()) {
+        Ok(()) => Ok(packet),
+        Err(reason) => Err((reason, packet)),
+    }
+}
+
+/// Admits packets that are not the media of a stream of RTP, or says why not.
+#[cold]
+#[inline(never)]
+fn admit_other<'r, V: Relayed>(
+    relay: &Relay,
+    (leg, flow): (&Leg, &Flow),
+    class: payload::Class,
+    amount: (u64, u16),
+    packet: Packet<'r, V>,
+) -> Admitted<'r, V> {
+    if let Err(refusal) = admission::admit(flow.carries, class) {
+        return Err((refusal.into(), packet));
+    }
+    let mut packet = pass(flow, class, amount, packet)?;
+    if class == payload::Class::Rtcp {
+        report(relay, leg, &mut packet);
+    }
+    Ok(packet)
+}
+
+/// Makes the headers of a packet that was rewritten say what is asked for.
+#[cold]
+#[inline(never)]
+fn mark<V: Relayed>(headers: &mut V::Headers, sending: &Sending) {
+    let (rewritten, _) = V::parse(headers);
+    let leaving = Leaving {
+        traffic_class: rewritten.traffic_class,
+        hops: rewritten.hops,
+    };
+    let Leaving {
+        traffic_class,
+        hops,
+    } = leaving.asked(sending);
+    V::mark(headers, traffic_class, hops);
+}
+
+/// Sends a packet on with the headers of the other version of IP, which are longer or shorter.
+#[inline(never)]
+fn forward_translated<'r, V: Relayed>(
+    relay: &Relay,
+    leg: &Leg,
+    (forward, exit): (&Forward, Exit<'r>),
+    (segments, length): (u64, u16),
+    mut packet: Packet<'r, V>,
+) -> Verdict {
     let growth = forward.growth;
     // Both versions' headers are longer than what a change takes away.
-    if !exit.fits(packet.len().wrapping_add_signed(growth)) && is_too_big(&packet, &exit, growth) {
-        refuse(DropReason::TooBig);
-        let mtu = exit.mtu().saturating_add_signed(-growth);
-        let mtu = mtu.max(V::LEAST_MTU);
-        return V::reject(packet, IcmpError::TooBig { mtu });
+    let len = packet.len().wrapping_add_signed(growth);
+    if !exit.fits(len) {
+        packet = match fragment(leg, exit, growth, segments, packet) {
+            Ok(packet) => packet,
+            Err(verdict) => return verdict,
+        };
     }
-    let sending = &forward.sending;
-    let mut leaving = Leaving {
+    let Some(arriving) = arriving(&mut packet) else {
+        return refuse(relay, leg, DropReason::NoMemory, segments, packet);
+    };
+    let leaving = Leaving {
         traffic_class: arriving.traffic_class,
         hops: arriving.hops.wrapping_sub(1),
     };
-    let changes_headers = sending.changes_headers();
-    if changes_headers {
-        leaving.traffic_class = sending.traffic_class(leaving.traffic_class);
-        leaving.hops = sending.hops.unwrap_or(leaving.hops);
+    match V::translate(packet, forward, exit, leaving.asked(&forward.sending)) {
+        Ok(verdict) => {
+            leg.counters().count(segments, length.into());
+            verdict
+        }
+        Err(packet) => refuse(relay, leg, DropReason::NoMemory, segments, packet),
     }
-    let Some(rewrite) = V::in_place(&forward.rewrite) else {
-        return match V::translate(packet, forward, exit, leaving) {
-            Ok(verdict) => {
-                leg.counters().count(segments, length);
-                verdict
-            }
-            Err(packet) => {
-                refuse(DropReason::NoMemory);
-                packet.drop()
-            }
-        };
-    };
-    let partial = packet.checksum_is_partial();
-    let Some(headers) = packet.writable::<V::Headers>() else {
-        refuse(DropReason::NoMemory);
-        return packet.drop();
-    };
-    V::apply(rewrite, headers, partial);
-    if changes_headers {
-        V::mark(headers, leaving.traffic_class, leaving.hops);
-    }
-    if !packet.make_room(&exit) {
-        refuse(DropReason::NoMemory);
-        return packet.drop();
-    }
-    leg.counters().count(segments, length);
-    let priority = V::priority(leaving.traffic_class);
-    packet.transmit(exit, sending.mark, priority)
 }
 
 /// Makes one of the packets that were aggregated, or says why one after the first is not admitted:
 /// they are relayed together or not at all.
 #[cold]
 #[inline(never)]
-fn unify<V: Relayed>(flow: &Flow, packet: &mut Packet<'_, V>) -> Result<(), DropReason> {
-    let headers = size_of::<V::Headers>();
+fn unify<'r, V: Relayed>(flow: &Flow, mut packet: Packet<'r, V>) -> Admitted<'r, V> {
     for number in 1..packet.segments() {
-        let length = packet.segment_len(headers as u32, number);
-        let length = u16::try_from(length).unwrap_or(u16::MAX);
-        let class = match packet.segment(headers, number) {
-            Some(start) => payload::classify(start, length),
-            None => payload::Class::Other,
-        };
-        admission::admit(flow.carries, class)?;
-        if let (Some(gate), payload::Class::Rtp) = (&flow.gate, class) {
-            if let Some(header) = packet.segment(headers, number) {
-                gate.admit(&rtp::parse(&header))?;
-            }
+        if let Err(reason) = admit_segment(flow, &packet, number) {
+            return Err((reason, packet));
         }
     }
     packet.unify();
-    Ok(())
+    Ok(packet)
 }
 
-/// Whether a packet, or one of those it stands for, does not fit and must not be fragmented.
-#[cold]
-#[inline(never)]
-fn is_too_big<V: Relayed>(packet: &Packet<'_, V>, exit: &Exit<'_>, growth: i32) -> bool {
-    let len = packet.longest(size_of::<V::Headers>() as u32);
-    V::dont_fragment(packet.header())
-        && len > V::LEAST_MTU
-        && !exit.fits(len.wrapping_add_signed(growth))
+fn admit_segment<V: Relayed>(
+    flow: &Flow,
+    packet: &Packet<'_, V>,
+    number: u16,
+) -> Result<(), DropReason> {
+    let headers = size_of::<V::Headers>();
+    let length = packet.segment_len(headers as u32, number);
+    let length = u16::try_from(length).unwrap_or(u16::MAX);
+    let class = match packet.segment(headers, number) {
+        Some(start) => payload::classify(start, length),
+        None => payload::Class::Other,
+    };
+    admission::admit(flow.carries, class)?;
+    if let (Some(gate), payload::Class::Rtp) = (&flow.gate, class) {
+        if let Some(header) = packet.segment(headers, number) {
+            gate.admit(&rtp::parse(&header))?;
+        }
+    }
+    Ok(())
 }
 
 /// Tells whoever listens of an RTCP packet with a sender or receiver report.

@@ -71,11 +71,8 @@ unsafe impl Send for Route {}
 unsafe impl Sync for Route {}
 
 /// How a `dst_entry` sends packets.
-type OutputFunction = unsafe extern "C" fn(
-    *mut bindings::net,
-    *mut bindings::sock,
-    *mut bindings::sk_buff,
-) -> c_int;
+type OutputFunction =
+    unsafe extern "C" fn(*mut bindings::net, *mut bindings::sock, *mut bindings::sk_buff) -> c_int;
 
 /// Why there is no way.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -74,9 +74,13 @@ impl Version for Ipv6 {
 /// - `skb->data` is at an IP header of at least `size_of::<V::Header>()` linear bytes, as
 ///   `ip_rcv_core()` of `net/ipv4/ip_input.c` and `ip6_rcv_core()` of `net/ipv6/ip6_input.c`
 ///   leave it.
+/// - The first `linear` bytes are linear. No call makes them fewer, but for one that makes another
+///   packet.
 /// - The RCU read-side lock is held while the packet exists.
 pub(crate) struct Packet<'r, V: Version> {
     skb: NonNull<bindings::sk_buff>,
+    /// For the compiler to know, which then leaves tests out.
+    linear: u32,
     rcu: ReadSide<'r>,
     version: PhantomData<V>,
 }
@@ -90,6 +94,7 @@ impl<'r, V: Version> Packet<'r, V> {
         // INVARIANT: By the safety requirement.
         Self {
             skb,
+            linear: size_of::<V::Header>() as u32,
             rcu,
             version: PhantomData,
         }
@@ -154,6 +159,8 @@ impl<'r, V: Version> Packet<'r, V> {
             if !unsafe { bindings::lrep_pskb_may_pull(self.skb.as_ptr(), size_of::<B>() as u32) } {
                 return None;
             }
+            // INVARIANT: They have just been made linear.
+            self.linear = self.linear.max(size_of::<B>() as u32);
         }
         // SAFETY: So many bytes at `data` are linear now.
         Some(unsafe { &*self.data().cast() })
@@ -191,6 +198,9 @@ impl<'r, V: Version> Packet<'r, V> {
         if cfg!(CONFIG_FAIL_SKB_REALLOC) {
             return false;
         }
+        if bytes <= self.linear as usize {
+            return true;
+        }
         let skb = self.raw();
         skb.len.wrapping_sub(skb.data_len) as usize >= bytes
     }
@@ -199,6 +209,50 @@ impl<'r, V: Version> Packet<'r, V> {
     #[inline(always)]
     pub(crate) fn checksum_is_partial(&self) -> bool {
         u32::from(self.fields().ip_summed()) == bindings::CHECKSUM_PARTIAL
+    }
+
+    /// Forgets the sum of bytes that are about to be rewritten, which is of no use any more
+    /// (`skb_forward_csum()`). Tells whether the checksum [is partial](Self::checksum_is_partial).
+    #[inline(always)]
+    pub(crate) fn forget_sum(&mut self) -> bool {
+        // One bit tells the common values from the others.
+        const { assert!(bindings::CHECKSUM_PARTIAL & bindings::CHECKSUM_COMPLETE == 2) };
+        const { assert!((bindings::CHECKSUM_NONE | bindings::CHECKSUM_UNNECESSARY) & 2 == 0) };
+        let summed = u32::from(self.fields().ip_summed());
+        if summed & 2 == 0 {
+            return false;
+        }
+        let is_partial = summed == bindings::CHECKSUM_PARTIAL;
+        if !is_partial {
+            self.fields_mut()
+                .set_ip_summed(bindings::CHECKSUM_NONE as u8);
+        }
+        is_partial
+    }
+
+    /// Changes the first bytes, which are made [writable](Self::writable). `change` is told whether
+    /// the checksum is partial; the sum of what was there is [forgotten](Self::forget_sum). `None`
+    /// when the packet is shorter or memory ran out.
+    #[inline(always)]
+    pub(crate) fn rewrite<B: Bytes, R>(
+        &mut self,
+        change: impl FnOnce(&mut B, bool) -> R,
+    ) -> Option<R> {
+        self.writable::<B>()?;
+        let partial = self.forget_sum();
+        // SAFETY: So many bytes at `data` are linear and nobody else's now.
+        Some(change(unsafe { &mut *self.data().cast() }, partial))
+    }
+
+    /// Whether so many bytes are linear, in one packet of the wire.
+    #[inline(always)]
+    pub(crate) fn is_plain<B: Bytes>(&mut self) -> bool {
+        let is_plain = self.has_linear(size_of::<B>()) && !self.is_aggregate();
+        if is_plain {
+            // INVARIANT: They are.
+            self.linear = self.linear.max(size_of::<B>() as u32);
+        }
+        is_plain
     }
 
     #[inline(always)]
@@ -325,21 +379,19 @@ impl<'r, V: Version> Packet<'r, V> {
     /// `false` when memory ran out.
     #[inline(always)]
     #[must_use]
-    pub(crate) fn make_room(&mut self, exit: &Exit<'_>) -> bool {
+    pub(crate) fn make_room(&mut self, exit: Exit<'_>) -> bool {
         let skb = self.raw();
         // SAFETY: Both point into the packet's buffer.
         let there = unsafe { skb.data.offset_from(skb.head) };
-        there >= exit.room() as isize || self.expand_head(exit.room())
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn expand_head(&mut self, room: u32) -> bool {
+        if there >= exit.room() as isize {
+            return true;
+        }
         // SAFETY: `skb` is valid, ours and not shared.
-        unsafe { bindings::lrep_skb_cow_head(self.skb.as_ptr(), room) == 0 }
+        unsafe { bindings::lrep_skb_cow_head(self.skb.as_ptr(), exit.room()) == 0 }
     }
 
-    /// Forgets what the packet's first way here left in it, and sends it through `exit`.
+    /// Forgets what the packet's first way here left in it, and sends it through `exit`. Its
+    /// [sum](Self::forget_sum) is forgotten already.
     ///
     /// A stale mark, queue or time stamp would make traffic control of the way out drop it.
     #[inline(always)]
@@ -360,7 +412,7 @@ impl<'r, V: Version> Packet<'r, V> {
         mut self,
         new: &[u8; NEW],
         partial: bool,
-        exit: &Exit<'_>,
+        exit: Exit<'_>,
     ) -> Result<Packet<'r, W>, Self> {
         const { assert!(OLD == size_of::<V::Header>() + UDP_HEADER) };
         const { assert!(NEW == size_of::<W::Header>() + UDP_HEADER) };
@@ -401,6 +453,7 @@ impl<'r, V: Version> Packet<'r, V> {
         // INVARIANT: `data` is at a whole header of `W`.
         Ok(Packet {
             skb: self.skb,
+            linear: NEW as u32,
             rcu: self.rcu,
             version: PhantomData,
         })
@@ -427,12 +480,7 @@ impl<'r, V: Version> Packet<'r, V> {
         let skb = self.raw_mut();
         skb.queue_mapping = 0;
         skb.__bindgen_anon_2.tstamp = 0;
-        let fields = self.fields_mut();
-        fields.set_tstamp_type(0);
-        if u32::from(fields.ip_summed()) == bindings::CHECKSUM_COMPLETE {
-            // The sum over the old bytes is of no use any more (`skb_forward_csum()`).
-            fields.set_ip_summed(bindings::CHECKSUM_NONE as u8);
-        }
+        self.fields_mut().set_tstamp_type(0);
     }
 }
 

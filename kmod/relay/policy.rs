@@ -68,11 +68,9 @@ impl Sending {
     }
 
     /// Whether headers are to say something else than rewriting makes them say.
-    #[inline(always)]
     #[must_use]
     pub fn changes_headers(&self) -> bool {
-        // Without a branch: mostly it is neither.
-        self.dscp.is_some() | self.hops.is_some()
+        self.dscp.is_some() || self.hops.is_some()
     }
 }
 
