@@ -255,52 +255,62 @@ impl Ports {
     pub fn is_exhausted(&self, port: u16, now: Instant) -> bool {
         let mut parts = self.parts.iter().rev();
         let part = parts.find(|part| part.start <= port);
-        part.is_some_and(|part| self.look(part, now).recommended.is_exhausted)
+        part.is_some_and(|part| self.look(part, now).is_exhausted)
     }
 
     /// What to recommend to this client: of its parts the one with the most free blocks.
     pub fn recommend(&self, client: usize, now: Instant) -> Recommended {
         let client = client.min(self.clients - 1);
-        let own = self.parts.iter().filter(|part| part.client == client);
-        let looked = own.map(|part| self.look(part, now));
-        let best = looked.reduce(|best, next| if next.free > best.free { next } else { best });
+        let mut own = self.parts.iter().filter(|part| part.client == client);
         // Every client has a part.
-        best.unwrap_or_else(|| self.look(&self.parts[0], now))
-            .recommended
+        let first = own.next().unwrap_or(&self.parts[0]);
+        let roomiest = own.fold((None, first), |(room, best), next| {
+            // Counting takes long, and mostly there is nothing to compare.
+            let room = room.unwrap_or_else(|| self.room(best, now));
+            let other = self.room(next, now);
+            if other > room {
+                (Some(other), next)
+            } else {
+                (Some(room), best)
+            }
+        });
+        self.look(roomiest.1, now)
     }
 
     /// Looks through a part for the block to recommend: the first from its cursor on of which no port
     /// is in use or was so a short while ago, else the first without one in use, else the cursor.
-    fn look(&self, part: &Part, now: Instant) -> Look {
-        let is_free =
-            |block: &u16| !ports_of(*block).any(|port| self.in_use[usize::from(port)] > 0);
-        let is_rested = |block: &u16| {
-            !ports_of(*block).any(|port| {
-                self.released
-                    .get(&port)
-                    .is_some_and(|since| now.saturating_duration_since(*since) < QUARANTINE)
-            })
-        };
-        let free = || part.order().filter(is_free);
-        let rested = || free().filter(is_rested);
-        let best = rested().next().or_else(|| free().next());
-        Look {
-            free: (rested().count(), free().count()),
-            recommended: Recommended {
-                start: part.start,
-                end: part.end,
-                current: best.unwrap_or(part.cursor),
-                is_exhausted: best.is_none(),
-            },
+    fn look(&self, part: &Part, now: Instant) -> Recommended {
+        let rested = self.free(part).find(|block| self.is_rested(*block, now));
+        let best = rested.or_else(|| self.free(part).next());
+        Recommended {
+            start: part.start,
+            end: part.end,
+            current: best.unwrap_or(part.cursor),
+            is_exhausted: best.is_none(),
         }
     }
-}
 
-/// What was found in a part.
-struct Look {
-    /// How many blocks are free and have rested, and how many are free.
-    free: (usize, usize),
-    recommended: Recommended,
+    /// How many blocks of a part are free and have rested, and how many are free.
+    fn room(&self, part: &Part, now: Instant) -> (usize, usize) {
+        let rested = self.free(part).filter(|block| self.is_rested(*block, now));
+        (rested.count(), self.free(part).count())
+    }
+
+    /// The blocks of a part without a port in use, those from its cursor on first.
+    fn free<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = u16> + 'a {
+        let is_used = |port: u16| self.in_use[usize::from(port)] > 0;
+        part.order()
+            .filter(move |block| !ports_of(*block).any(is_used))
+    }
+
+    /// Whether no port of a block was in use a short while ago.
+    fn is_rested(&self, block: u16, now: Instant) -> bool {
+        !ports_of(block).any(|port| {
+            self.released
+                .get(&port)
+                .is_some_and(|since| now.saturating_duration_since(*since) < QUARANTINE)
+        })
+    }
 }
 
 /// Gives each client a part of its own, as large as can be: a range, or an equal share of one. Ranges
