@@ -204,13 +204,14 @@ pub fn remote(party: &Value) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use clap::{Command, FromArgMatches};
 
     use super::*;
     use crate::tsl::{Endpoint, NewSession, SessionState, Stream, StreamKind};
 
-    fn session() -> Value {
+    /// A session of this TSL, as it is told.
+    pub(crate) fn session(tsl: &str) -> Value {
         let at = |text: &str| text.parse().expect("an address and a port");
         let endpoint = |local, remote| Endpoint::new(at(local), Some(at(remote)));
         let new = NewSession {
@@ -226,7 +227,7 @@ mod tests {
         };
         let mut session = SessionState::new(3, &new);
         (session.age_ms, session.idle_ms) = (90_000, 5_000);
-        json::session("local", &session)
+        json::session(tsl, &session)
     }
 
     fn which(args: &[&str]) -> Which {
@@ -253,13 +254,13 @@ mod tests {
             (&["--idle-for", "5s"], true),
             (&["--idle-for", "6s", "--owner", "7"], false),
         ] {
-            assert_eq!(which(args).fits(&session()), fits, "{args:?}");
+            assert_eq!(which(args).fits(&session("local")), fits, "{args:?}");
         }
     }
 
     #[test]
     fn a_row_tells_who_is_where() {
-        let row = row(&session());
+        let row = row(&session("local"));
         let expected = [
             "local",
             "3",

@@ -179,26 +179,11 @@ fn jitter(quality: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tsl::{Endpoint, NewSession, SessionState, Stream, StreamKind};
+    use crate::cli::sessions::tests::session;
 
     #[test]
     fn a_session_is_told_with_its_tsl_and_both_directions_of_each_stream() {
-        let endpoint = |local: &str, remote: &str| {
-            let at = |text: &str| text.parse().expect("an address and a port");
-            Endpoint::new(at(local), Some(at(remote)))
-        };
-        let new = NewSession {
-            label: b"call-1@host".to_vec(),
-            owner: 7,
-            timeout_ms: 60_000,
-            streams: vec![Stream {
-                kind: StreamKind::Rtp,
-                a: endpoint("10.0.0.5:20002", "192.0.2.1:4000"),
-                b: endpoint("10.0.0.5:20000", "192.0.2.2:5000"),
-            }],
-            replace: true,
-        };
-        let mut session = json::session("grpc:media1:22334", &SessionState::new(3, &new));
+        let mut session = session("grpc:media1:22334");
         let caller = &mut session["streams"][0]["a"];
         caller["received"] = serde_json::json!({
             "packets": 1234, "bytes": 2048, "drops": { "held": 2, "malformed": 0 },
@@ -213,7 +198,7 @@ mod tests {
             "session 3",
             "call-id call-1@host",
             "tsl grpc:media1:22334",
-            "idle 0s, ends after 1m",
+            "idle 5s, ends after 1m",
             "rtp 192.0.2.1:4000 10.0.0.5:20002 10.0.0.5:20000 192.0.2.2:5000 1,234 2.0 KiB 5 \
              10.2 ms held 2",
             "rtp 192.0.2.2:5000 10.0.0.5:20000 10.0.0.5:20002 192.0.2.1:4000 0 0 B -",
