@@ -38,7 +38,7 @@ use crate::balance::{Algorithm, Balancer, Candidate};
 use crate::call::Media;
 use crate::config::Config;
 use crate::intent::{self, Refusal};
-use crate::logging::call_span;
+use crate::logging::CallId;
 use crate::ports;
 use crate::protocol::lrkproxy::{
     self, Command as Request, FRAME_MAX, Framing, Malformed, NodeConfig, Relay, Verdict,
@@ -303,7 +303,7 @@ impl Core {
                         self.ask(tsl, client, request, relay.call_id, wish, now, actions);
                     }
                     None => {
-                        call_span(relay.call_id).in_scope(|| debug!("nothing to delete"));
+                        debug!(call_id = %CallId(relay.call_id), "nothing to delete");
                         let bytes = lrkproxy::verdict(request, Verdict::Ok);
                         self.answer(client, request, bytes, now, actions);
                     }
@@ -751,13 +751,12 @@ impl Core {
                 self.conclude(&pending, verdict, now, actions);
             }
             None if job.asker.is_none() => {}
-            None => call_span(&job.label).in_scope(|| {
-                info!(
-                    done = result.is_ok(),
-                    "{} later than it was answered",
-                    job.wish.name()
-                );
-            }),
+            None => info!(
+                call_id = %CallId(&job.label),
+                done = result.is_ok(),
+                "{} later than it was answered",
+                job.wish.name()
+            ),
         }
     }
 
@@ -859,12 +858,11 @@ impl Core {
         }
         self.with(tsl, now, actions, |layer, io| layer.adopt(sessions, io));
         for (label, answerer) in moved {
-            call_span(&label).in_scope(|| {
-                info!(
-                    tsl = self.layers[tsl].config.name,
-                    "relay removed, since the call has gone to another TSL meanwhile"
-                );
-            });
+            info!(
+                call_id = %CallId(&label),
+                tsl = self.layers[tsl].config.name,
+                "relay removed, since the call has gone to another TSL meanwhile"
+            );
             self.clear(tsl, &label, answerer, now, actions);
         }
     }
@@ -955,13 +953,12 @@ impl Core {
         if let Some(port) = picked.find(|port| !ports.accepts(*port)) {
             let known = ports::list(&layer.config.ports);
             self.alarm("port-range", now, |withheld| {
-                call_span(call_id).in_scope(|| {
-                    warn!(
-                        withheld,
-                        "the SIP server picked relay port {port}, outside of {known}: give its \
-                         module no start_port and end_port, or the same as lrep-cl",
-                    );
-                });
+                warn!(
+                    call_id = %CallId(call_id),
+                    withheld,
+                    "the SIP server picked relay port {port}, outside of {known}: give its module \
+                     no start_port and end_port, or the same as lrep-cl",
+                );
             });
         }
     }
@@ -982,7 +979,7 @@ impl Core {
     fn refused(&mut self, refusal: &Refusal, call_id: &[u8], now: Instant) {
         self.count(refusal.kind());
         self.alarm(refusal.kind(), now, |withheld| {
-            call_span(call_id).in_scope(|| error!(withheld, "no relay installed: {refusal}"));
+            error!(call_id = %CallId(call_id), withheld, "no relay installed: {refusal}");
         });
     }
 

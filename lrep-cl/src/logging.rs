@@ -10,7 +10,7 @@ use std::fmt;
 use std::io::{BufWriter, Write};
 use std::time::SystemTime;
 
-use tracing::{Span, Subscriber};
+use tracing::Subscriber;
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
@@ -105,11 +105,6 @@ impl FormatTime for Utc {
             humantime::format_rfc3339_micros(SystemTime::now())
         )
     }
-}
-
-/// The span that everything about one call is logged in.
-pub fn call_span(call_id: &[u8]) -> Span {
-    tracing::info_span!("call", call_id = %CallId(call_id))
 }
 
 /// A Call-ID, printed without bytes that could disturb a terminal or a log.

@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::alarm::Alarms;
-use crate::logging::call_span;
+use crate::logging::CallId;
 pub use target::Target;
 
 /// Calls that wait to be told of; further ones are left out.
@@ -64,13 +64,12 @@ impl Notifier {
         for (target, queue) in &self.queues {
             if queue.try_send(call_id.to_vec()).is_err() {
                 if let Some(withheld) = self.alarms.lock().due("queue", Instant::now()) {
-                    call_span(call_id).in_scope(|| {
-                        warn!(
-                            withheld,
-                            "{target} is not told that the call's media has ceased: too many wait \
-                             for it; is it there?"
-                        );
-                    });
+                    warn!(
+                        call_id = %CallId(call_id),
+                        withheld,
+                        "{target} is not told that the call's media has ceased: too many wait for \
+                         it; is it there?"
+                    );
                 }
             }
         }
@@ -79,7 +78,8 @@ impl Notifier {
 
 /// Says that a target could not be told of a call.
 fn untold(target: &dyn std::fmt::Display, call_id: &[u8], why: &dyn std::fmt::Display) {
-    call_span(call_id).in_scope(|| {
-        warn!("{target} was not told that the call's media has ceased: {why} (see timeout_socket)");
-    });
+    warn!(
+        call_id = %CallId(call_id),
+        "{target} was not told that the call's media has ceased: {why} (see timeout_socket)"
+    );
 }

@@ -6,9 +6,10 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use nix::errno::Errno;
+use tracing::field::display;
 use tracing::{info, warn};
 
-use crate::logging::call_span;
+use crate::logging::CallId;
 use crate::tsl::{self, Alarm, AlarmReason, EndReason, Endpoint, SessionState};
 
 /// A party and where the relay faces it.
@@ -79,26 +80,27 @@ pub fn log_alarm(alarm: &Alarm) {
         packets,
         ..
     } = alarm;
-    let tell = || match alarm.reason {
+    let session = alarm.session.as_ref();
+    let call_id = session.map(|session| display(CallId(&session.label)));
+    match alarm.reason {
         AlarmReason::ForeignSource => warn!(
+            call_id,
             "dropped {packets} packets to {local} that are not the party's, the first from {source}: \
              a stranger, or a party behind NAT (see `admission`)"
         ),
-        AlarmReason::Flood if alarm.session.is_some() => {
-            warn!("dropped {packets} packets to {local}: {source} sends more than it may");
-        }
+        AlarmReason::Flood if session.is_some() => warn!(
+            call_id,
+            "dropped {packets} packets to {local}: {source} sends more than it may"
+        ),
         AlarmReason::Flood => warn!(
             "dropped {packets} packets to ports of no call, one of them from {source} to {local}: \
              somebody scans the relay's ports, or goes on after the end of calls"
         ),
         AlarmReason::Loop => warn!(
+            call_id,
             "dropped {packets} packets to {local} that go round, the first from {source}: a party's \
              address is a relay's, or routing has a loop"
         ),
-    };
-    match &alarm.session {
-        Some(session) => call_span(&session.label).in_scope(tell),
-        None => tell(),
     }
 }
 
@@ -106,6 +108,7 @@ pub fn log_alarm(alarm: &Alarm) {
 pub fn log_end(session: &SessionState, reason: EndReason) {
     let (packets, bytes) = tsl::sum(session);
     info!(
+        call_id = %CallId(&session.label),
         session = session.id,
         reason = reason.name(),
         packets,

@@ -23,7 +23,7 @@ use super::status::{TslHealth, TslStatus};
 use crate::alarm::{Alarms, Withheld};
 use crate::call::{Calls, Media, Plan};
 use crate::config::{Health, TslConfig};
-use crate::logging::call_span;
+use crate::logging::CallId;
 use crate::ports::Ports;
 use crate::tsl::{
     self, EndReason, Event, NewSession, SessionId, SessionState, SetConfig, SetSession, Totals,
@@ -464,7 +464,7 @@ impl Layer {
         match event {
             Some(Event::Ended(session, reason)) => {
                 if self.forget(session.id, io.now) {
-                    call_span(&session.label).in_scope(|| log_end(&session, reason));
+                    log_end(&session, reason);
                     if reason == EndReason::Expired {
                         io.silenced.push(session.label);
                     }
@@ -679,7 +679,7 @@ impl Layer {
                     self.send(Command::Delete(id), Purpose::End(job, id), io);
                 }
                 None => {
-                    call_span(&job.label).in_scope(|| debug!(%answerer, "nothing to delete"));
+                    debug!(call_id = %CallId(&job.label), %answerer, "nothing to delete");
                     io.finished.push((job, Ok(())));
                 }
             },
@@ -691,7 +691,7 @@ impl Layer {
             Ok(Outcome::Created(created)) => created,
             result => return self.failed(job, unexpected(result), io),
         };
-        let _span = call_span(&job.label).entered();
+        let call_id = CallId(&job.label);
         let (collisions, gone) = self.calls.replaced(&job.label, &created.replaced);
         for locals in &gone {
             self.ports.release(locals.ports(), io.now);
@@ -712,6 +712,7 @@ impl Layer {
                      of its own (port_parts)"
                 };
                 warn!(
+                    %call_id,
                     withheld,
                     collisions = self.collisions,
                     "port collision: this call was given ports of the living call {other}, whose \
@@ -721,6 +722,7 @@ impl Layer {
             }
         }
         info!(
+            %call_id,
             session = created.id,
             tsl = self.config.name,
             offerer = %party(&media.offerer),
@@ -741,7 +743,7 @@ impl Layer {
         match result {
             Ok(_) => {
                 self.hold(id, &job.label, media, io.now);
-                call_span(&job.label).in_scope(|| debug!(session = id, ?media, "relay changed"));
+                debug!(call_id = %CallId(&job.label), session = id, ?media, "relay changed");
                 self.done(job, io);
             }
             // It has just ended, and its event is on the way.
@@ -760,7 +762,7 @@ impl Layer {
                 // Its event may have come first.
                 let is_news = self.forget(id, io.now);
                 if let (true, Outcome::Ended(session)) = (is_news, outcome) {
-                    call_span(&job.label).in_scope(|| log_end(&session, EndReason::Deleted));
+                    log_end(&session, EndReason::Deleted);
                 }
                 self.done(job, io);
             }
@@ -796,14 +798,13 @@ impl Layer {
         }
         let (kind, cure) = cure(&error);
         if let Some(withheld) = io.due(kind) {
-            call_span(&job.label).in_scope(|| {
-                error!(
-                    withheld,
-                    tsl = self.config.name,
-                    "{}: {error}{cure}",
-                    job.wish.failure()
-                );
-            });
+            error!(
+                call_id = %CallId(&job.label),
+                withheld,
+                tsl = self.config.name,
+                "{}: {error}{cure}",
+                job.wish.failure()
+            );
         }
         io.finished.push((job, Err(error)));
     }

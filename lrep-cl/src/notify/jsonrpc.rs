@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info};
 
 use super::{PATIENCE, TRIES, Target, untold};
-use crate::logging::call_span;
+use crate::logging::CallId;
 
 /// Longest answer: that of a UDP datagram.
 const ANSWER_MAX: usize = 65_535;
@@ -33,8 +33,8 @@ pub async fn tell(address: SocketAddr, mut calls: mpsc::Receiver<Vec<u8>>) {
             end(client, &call_id).await
         };
         match ended.await {
-            Ok(0) => call_span(&call_id).in_scope(|| debug!("{target} knows no such dialog")),
-            Ok(_) => call_span(&call_id).in_scope(|| info!("{target} ends the dialog")),
+            Ok(0) => debug!(call_id = %CallId(&call_id), "{target} knows no such dialog"),
+            Ok(_) => info!(call_id = %CallId(&call_id), "{target} ends the dialog"),
             Err(failure) => {
                 client = None;
                 untold(&target, &call_id, &failure);
