@@ -133,18 +133,8 @@ impl<T: Send + Sync> RcuArc<T> {
 
     /// Allocates a new reference-counted value.
     pub(crate) fn new(value: T, flags: Flags) -> Result<Self, AllocError> {
-        let inner = KBox::new(
-            Inner {
-                references: Refcount::new(1),
-                head: Opaque::uninit(),
-                value,
-            },
-            flags,
-        )?;
-        // INVARIANT: The pointer comes from a `KBox`, the count is one.
-        Ok(Self {
-            inner: NonNull::from(Box::leak(inner)),
-        })
+        // SAFETY: The closure writes a `T` to where there is room for one.
+        unsafe { Self::written(flags, |place| place.write(value)) }
     }
 
     /// Allocates a value that is made in its place, where it stays.
@@ -172,12 +162,22 @@ impl<T: Send + Sync> RcuArc<T> {
     where
         T: Zeroable,
     {
+        // SAFETY: The closure writes a `T`: all zeroes is one.
+        unsafe { Self::written(flags, |place| place.write_bytes(0, 1)) }
+    }
+
+    /// Allocates a value that is written to where it stays.
+    ///
+    /// # Safety
+    ///
+    /// `write` must write a `T` to the address it is given.
+    unsafe fn written(flags: Flags, write: impl FnOnce(*mut T)) -> Result<Self, AllocError> {
         let inner: KBox<MaybeUninit<Inner<T>>> = KBox::new_uninit(flags)?;
         let inner = KBox::into_raw(inner).cast::<Inner<T>>();
-        // SAFETY: The allocation is large enough for `Inner<T>` and nobody else knows it. All
-        // zeroes is a valid `T`; the count is written before a reference is made.
+        // SAFETY: The allocation is large enough for `Inner<T>` and nobody else knows it. The value
+        // is written by the safety requirement, the count here; `head` needs no value.
         unsafe {
-            inner.write_bytes(0, 1);
+            write(&raw mut (*inner).value);
             (&raw mut (*inner).references).write(Refcount::new(1));
         }
         // INVARIANT: The pointer comes from a `KBox`, the count is one.
