@@ -141,6 +141,7 @@ pub async fn every_promise_is_kept(tsl: &impl Tsl, place: &Place) {
     settings_are_kept_and_bad_ones_change_nothing(tsl, place).await;
     a_session_is_told_as_it_was_made_until_it_ends(tsl, place).await;
     a_port_has_one_session_unless_it_is_replaced(tsl, place).await;
+    commands_given_at_once_are_each_answered_for_themselves(tsl, place).await;
     what_makes_no_sense_is_refused_and_changes_nothing(tsl, place).await;
     an_address_with_a_session_stays(tsl, place).await;
     a_flush_ends_the_sessions_of_one_owner(tsl, place).await;
@@ -253,6 +254,31 @@ async fn a_port_has_one_session_unless_it_is_replaced(tsl: &impl Tsl, place: &Pl
         0..5,
     );
     tsl.session_del(made.id).await.expect("ended");
+}
+
+/// A layer may carry out together what it is asked for at the same time.
+async fn commands_given_at_once_are_each_answered_for_themselves(tsl: &impl Tsl, place: &Place) {
+    let one = tsl.session_new(place.session()).await.expect("made");
+    let unknown = one.id + 1_000_000;
+    let (told, taken, made, absent, totals, config, dumped) = tokio::join!(
+        tsl.session_get(one.id),
+        tsl.session_new(place.session()),
+        tsl.session_new(place.another("another@conformance")),
+        tsl.session_del(unknown),
+        tsl.totals_get(),
+        tsl.config_get(),
+        tsl.session_dump(),
+    );
+    assert_eq!(told.expect("told").id, one.id);
+    refused(taken, Errno::EEXIST, "local-port");
+    let made = made.expect("made");
+    refused(absent, Errno::ENOENT, "id");
+    assert!((1..=2).contains(&totals.expect("told").sessions));
+    assert_eq!(config.expect("told").local_addresses, place.locals());
+    assert!((1..=2).contains(&dumped.expect("told").len()));
+    let (first, second) = tokio::join!(tsl.session_del(one.id), tsl.session_del(made.id));
+    assert_eq!(first.expect("ended").id, one.id);
+    assert_eq!(second.expect("ended").label, b"another@conformance");
 }
 
 async fn what_makes_no_sense_is_refused_and_changes_nothing(tsl: &impl Tsl, place: &Place) {

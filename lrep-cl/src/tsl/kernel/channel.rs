@@ -55,7 +55,7 @@ pub struct Answers {
 }
 
 /// A socket for commands.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Channel {
     orders: mpsc::Sender<Order>,
 }
