@@ -284,3 +284,36 @@ impl<'a> Value<'a> {
         DecodeError::at(self.attribute.name, problem)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generated::*;
+
+    #[test]
+    fn no_set_has_more_attributes_than_can_be_found() {
+        let sets: [&[Attribute]; 16] = [
+            &alarm::ATTRS,
+            &bulk::ATTRS,
+            &config::ATTRS,
+            &counters::ATTRS,
+            &drops::ATTRS,
+            &endpoint::ATTRS,
+            &flush::ATTRS,
+            &learning::ATTRS,
+            &port_range::ATTRS,
+            &quality::ATTRS,
+            &receiving::ATTRS,
+            &report::ATTRS,
+            &sending::ATTRS,
+            &session::ATTRS,
+            &stream::ATTRS,
+            &totals::ATTRS,
+        ];
+        for set in sets {
+            for attribute in set {
+                assert!(known(set, attribute.id).is_some(), "{}", attribute.name);
+            }
+        }
+    }
+}

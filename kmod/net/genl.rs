@@ -14,7 +14,8 @@ use super::{
     nlattr::{
         Attribute,
         Attributes,
-        Writer, //
+        Writer,
+        TYPES, //
     },
     rcu::ReadSide,
 };
@@ -81,7 +82,7 @@ impl<const SLOTS: usize> Policy<SLOTS> {
     /// Makes the policy of set `S`. Attributes that are not in `allowed` are refused; those in
     /// `nested` contain attributes themselves.
     pub(crate) const fn new<S: AttributeSet>(allowed: &[u16], nested: &[Nested]) -> Self {
-        assert!(S::ATTRS.len() + 1 == SLOTS);
+        assert!(S::ATTRS.len() + 1 == SLOTS && SLOTS <= TYPES);
         let mut table = [leaf(bindings::NLA_UNSPEC, None); SLOTS];
         let mut index = 0;
         while index < S::ATTRS.len() {

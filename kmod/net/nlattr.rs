@@ -123,8 +123,9 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-/// Types that a set of attributes may have, from 0.
-const TYPES: usize = 16;
+/// Types that a set of attributes may have, from 0; that no set has more is checked where policies
+/// are made.
+pub(super) const TYPES: usize = 16;
 
 /// Attributes that are found by their types, of which there are fewer than [`TYPES`].
 #[derive(Clone, Copy)]
