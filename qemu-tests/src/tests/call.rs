@@ -663,21 +663,21 @@ fn daemon_ends_in_mid_call(lab: &Lab, signal: Signal, times: usize) -> Result<()
     let sent = talk_meanwhile(net, &call, || {
         for time in 1..=times {
             lab.step(format!("{signal} {time}"));
-            let before = goes_on(&counted, counted()?)?;
+            let before = goes_on(counted, counted()?)?;
             daemon.signal(signal)?;
             let status = daemon.wait(LIMIT)?;
             ensure!(
                 status.success() || signal == Signal::SIGKILL,
                 "the daemon ended with {status}"
             );
-            let without = goes_on(&counted, before)?;
+            let without = goes_on(counted, before)?;
             *daemon = start_daemon(lab, &net.relay, setup)?;
             let log = std::fs::read_to_string(lab.file("lrep-cl.log")).context("no log")?;
             let adopting = log.lines().filter(|line| line.contains("adopted"));
             // The first run found nothing.
             let adopted = adopting.filter(|line| line.contains("sessions=1")).count();
             ensure!(adopted == time, "adopted {adopted} times instead of {time}");
-            goes_on(&counted, without)?;
+            goes_on(counted, without)?;
         }
         Ok(())
     })?;
