@@ -153,6 +153,9 @@ impl World {
         let mut actions = Vec::new();
         self.core
             .outcome(tsl, token, result, self.now, &mut actions);
+        for event in std::mem::take(&mut self.tables[tsl].told) {
+            self.core.event(tsl, Some(event), self.now, &mut actions);
+        }
         self.take(actions, None);
     }
 

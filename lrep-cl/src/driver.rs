@@ -138,9 +138,6 @@ async fn carry_out<T: Tsl>(tsl: &T, command: Command) -> Result<Outcome> {
         Command::Totals => tsl.totals_get().await.map(Box::new).map(Outcome::Totals),
         Command::New(new) => tsl.session_new(new).await.map(Outcome::Created),
         Command::Set(set) => tsl.session_set(set).await.map(|()| Outcome::Done),
-        Command::Delete(id) => {
-            let ended = tsl.session_del(id).await;
-            ended.map(Box::new).map(Outcome::Ended)
-        }
+        Command::Delete(id) => tsl.session_del(id).await.map(|()| Outcome::Done),
     }
 }

@@ -126,8 +126,8 @@ pub trait Tsl: Send + Sync + 'static {
     /// when there is no such session or stream.
     fn session_set(&self, set: SetSession) -> impl Future<Output = Result<()>> + Send;
 
-    /// Ends a session and tells its final state. ENOENT when there is none.
-    fn session_del(&self, id: SessionId) -> impl Future<Output = Result<SessionState>> + Send;
+    /// Ends a session; an event tells its final state. ENOENT when there is none.
+    fn session_del(&self, id: SessionId) -> impl Future<Output = Result<()>> + Send;
 
     /// Tells one session. ENOENT when there is none.
     fn session_get(&self, id: SessionId) -> impl Future<Output = Result<SessionState>> + Send;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::{Daemon, Memory};
 use lrep_cl::tsl::engine::{Engine, Options};
 use lrep_cl::tsl::{
-    Endpoint, Error, Event, NewSession, SetConfig, SetSession, Stream, StreamKind, Tsl,
+    EndReason, Endpoint, Error, Event, NewSession, SetConfig, SetSession, Stream, StreamKind, Tsl,
 };
 use nix::errno::Errno;
 
@@ -126,8 +126,12 @@ async fn another_daemon_is_an_engine() {
     assert!(third.expect("made").replaced.is_empty());
     assert_eq!(engine.totals_get().await.expect("there").sessions, 2);
 
-    let ended = engine.session_del(second.id).await.expect("ended");
-    assert_eq!(ended.label, b"call-2");
+    let mut events = engine.subscribe().await.expect("listens");
+    assert_eq!(engine.session_del(second.id).await, Ok(()));
+    match events.try_recv() {
+        Ok(Event::Ended(session, EndReason::Deleted)) => assert_eq!(session.label, b"call-2"),
+        other => panic!("{other:?}"),
+    }
     assert_eq!(
         held(&tsl),
         [(b"call-3".to_vec(), Some(at("127.0.0.12:41000")))]
@@ -222,8 +226,12 @@ async fn an_engine_that_cannot_delete_is_believed_to_let_go_by_itself() {
     let made = engine
         .session_new(call(b"call-1", 20_000, "127.0.0.12:41000"))
         .await;
-    let ended = engine.session_del(made.expect("made").id).await;
-    assert_eq!(ended.expect("let go").label, b"call-1");
+    let id = made.expect("made").id;
+    assert_eq!(engine.session_del(id).await, Ok(()));
+    match events.try_recv() {
+        Ok(Event::Ended(session, EndReason::Deleted)) => assert_eq!(session.label, b"call-1"),
+        other => panic!("{other:?}"),
+    }
 
     // One that nobody asks for again is forgotten in the end, and that is told.
     let made = engine

@@ -210,7 +210,7 @@ impl Tsl for Fixed {
     async fn session_set(&self, _: SetSession) -> Result<()> {
         self.fail()
     }
-    async fn session_del(&self, _: SessionId) -> Result<SessionState> {
+    async fn session_del(&self, _: SessionId) -> Result<()> {
         self.fail()
     }
     async fn session_get(&self, _: SessionId) -> Result<SessionState> {

@@ -24,7 +24,7 @@ pub enum Command {
     New(NewSession),
     /// Change a session.
     Set(SetSession),
-    /// End a session.
+    /// End a session. An event tells its final state.
     Delete(SessionId),
 }
 
@@ -39,6 +39,4 @@ pub enum Outcome {
     Totals(Box<Totals>),
     /// The session is made.
     Created(Created),
-    /// The session has ended, with this final state.
-    Ended(Box<SessionState>),
 }

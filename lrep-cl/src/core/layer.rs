@@ -128,6 +128,8 @@ pub struct Layer {
     in_flight: BTreeMap<Token, Flight>,
     busy: HashSet<Claim>,
     waiting: VecDeque<Job>,
+    /// Sessions that are gone, and whose final state is still to be told.
+    ending: HashSet<SessionId>,
     collisions: u64,
     full_until: Option<Instant>,
     /// Whether its operator lets it have new calls.
@@ -176,6 +178,7 @@ impl Layer {
             in_flight: BTreeMap::new(),
             busy: HashSet::default(),
             waiting: VecDeque::new(),
+            ending: HashSet::default(),
             collisions: 0,
             full_until: None,
             enabled: true,
@@ -242,13 +245,14 @@ impl Layer {
         self.packet_rate
     }
 
-    /// Whether nothing is on its way or waits.
+    /// Whether nothing is on its way or waits, nor is still to be told.
     pub fn is_idle(&self) -> bool {
         let working = self
             .in_flight
             .values()
             .any(|flight| !matches!(*flight.purpose, Purpose::Look));
-        !working && self.waiting.is_empty()
+        let telling = self.state == State::Ready && !self.ending.is_empty();
+        !working && !telling && self.waiting.is_empty()
     }
 
     /// Whether it holds, or may come to hold, the media of a call whose answerer was told this relay
@@ -442,6 +446,14 @@ impl Layer {
                 "adopted the sessions found"
             );
         }
+        if !self.ending.is_empty() {
+            warn!(
+                tsl = self.config.name,
+                sessions = self.ending.len(),
+                "what these sessions relayed, which have ended meanwhile, was lost with the events"
+            );
+            self.ending.clear();
+        }
         let before = std::mem::replace(&mut self.calls, calls);
         let lost = before.labels().filter(|label| !self.calls.contains(label));
         io.silenced.extend(lost.map(<[u8]>::to_vec));
@@ -463,11 +475,12 @@ impl Layer {
     pub fn event(&mut self, event: Option<Event>, io: &mut Io<'_>) {
         match event {
             Some(Event::Ended(session, reason)) => {
-                if self.forget(session.id, io.now) {
+                let was_held = self.forget(session.id, io.now);
+                if self.ending.remove(&session.id) || was_held {
                     log_end(&session, reason);
-                    if reason == EndReason::Expired {
-                        io.silenced.push(session.label);
-                    }
+                }
+                if was_held && reason == EndReason::Expired {
+                    io.silenced.push(session.label);
                 }
             }
             Some(Event::Alarm(alarm)) => {
@@ -746,9 +759,9 @@ impl Layer {
                 debug!(call_id = %CallId(&job.label), session = id, ?media, "relay changed");
                 self.done(job, io);
             }
-            // It has just ended, and its event is on the way.
+            // It has just ended.
             Err(error) if error.is(Errno::ENOENT) => {
-                self.forget(id, io.now);
+                self.end(id, io.now);
                 self.free(&job);
                 self.waiting.push_front(job);
             }
@@ -758,16 +771,13 @@ impl Layer {
 
     fn ended(&mut self, job: Job, id: SessionId, result: tsl::Result<Outcome>, io: &mut Io<'_>) {
         match result {
-            Ok(outcome) => {
-                // Its event may have come first.
-                let is_news = self.forget(id, io.now);
-                if let (true, Outcome::Ended(session)) = (is_news, outcome) {
-                    log_end(&session, EndReason::Deleted);
-                }
+            Ok(_) => {
+                self.end(id, io.now);
                 self.done(job, io);
             }
+            // It has just ended by itself.
             Err(error) if error.is(Errno::ENOENT) => {
-                self.forget(id, io.now);
+                self.end(id, io.now);
                 self.done(job, io);
             }
             Err(error) => self.failed(job, error, io),
@@ -822,6 +832,13 @@ impl Layer {
         let locals = media.locals();
         self.ports.occupy(locals.ports());
         self.calls.insert(id, label, locals);
+    }
+
+    /// A session is gone, and its event is on the way, if it has not come first.
+    fn end(&mut self, id: SessionId, now: Instant) {
+        if self.forget(id, now) {
+            self.ending.insert(id);
+        }
     }
 
     /// A session is gone; whether it was known.

@@ -153,12 +153,26 @@ impl Engine {
     /// Forgets what was not asked for in a long time.
     fn expire(&self) {
         let gone = self.book.lock().expire(Instant::now(), self.options.life);
-        let events = self.events.lock();
         for session in gone {
-            if let Some(events) = &*events {
-                // Whoever subscribed may have gone.
-                let _ = events.send(Event::Ended(session, EndReason::Flushed));
-            }
+            self.tell(session, EndReason::Flushed);
+        }
+    }
+
+    /// Removes a session.
+    async fn end(&self, id: SessionId, reason: EndReason) -> Result<()> {
+        let known = self.book.lock().get(id, Instant::now());
+        let (new, state) = known.ok_or_else(|| unknown(id))?;
+        self.remove(&new).await?;
+        self.book.lock().forget(id);
+        self.tell(state, reason);
+        Ok(())
+    }
+
+    /// Tells that a session has ended.
+    fn tell(&self, session: SessionState, reason: EndReason) {
+        if let Some(events) = &*self.events.lock() {
+            // Whoever subscribed may have gone.
+            let _ = events.send(Event::Ended(session, reason));
         }
     }
 }
@@ -183,12 +197,8 @@ impl Tsl for Engine {
         Ok(())
     }
 
-    async fn session_del(&self, id: SessionId) -> Result<SessionState> {
-        let known = self.book.lock().get(id, Instant::now());
-        let (new, state) = known.ok_or_else(|| unknown(id))?;
-        self.remove(&new).await?;
-        self.book.lock().forget(id);
-        Ok(state)
+    async fn session_del(&self, id: SessionId) -> Result<()> {
+        self.end(id, EndReason::Deleted).await
     }
 
     async fn session_get(&self, id: SessionId) -> Result<SessionState> {
@@ -205,7 +215,7 @@ impl Tsl for Engine {
         let mut flushed = 0;
         for session in self.session_dump().await? {
             if owner.is_none_or(|owner| owner == session.owner) {
-                self.session_del(session.id).await?;
+                self.end(session.id, EndReason::Flushed).await?;
                 flushed += 1;
             }
         }

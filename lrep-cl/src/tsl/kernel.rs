@@ -16,6 +16,7 @@ use genl_proto::{Answer, Message, Request};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_proto::sys::AsyncSocket;
 use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,6 +28,9 @@ use super::{
 
 /// How often a dump is repeated during which the table changed.
 const DUMP_ATTEMPTS: usize = 4;
+
+/// Bytes of events that may wait in the kernel, which takes some 2 KiB for one.
+const UNHEARD_MAX: usize = 8 * 1024 * 1024;
 
 /// The number of no family.
 const UNKNOWN: u16 = 0;
@@ -139,6 +143,8 @@ impl Kernel {
         // A socket of its own, so that a flood of events cannot push answers out.
         let (mut connection, _, messages) = new_connection().map_err(channel_error)?;
         let socket = connection.socket_mut().socket_mut();
+        // Calls may end faster than this process is let run. With less room, more is read anew.
+        let _ = setsockopt(&*socket, sockopt::RcvBufForce, &UNHEARD_MAX);
         // A socket without a port of its own is passed over when events are sent.
         socket.bind_auto().map_err(of_io)?;
         socket.add_membership(group).map_err(of_io)?;
@@ -170,8 +176,10 @@ impl Tsl for Kernel {
         self.request(Request::SessionSet(set)).await.map(drop)
     }
 
-    async fn session_del(&self, id: SessionId) -> Result<SessionState> {
-        self.answer(Request::SessionDel(id), Answer::session).await
+    async fn session_del(&self, id: SessionId) -> Result<()> {
+        // Unlike `session-del`, this is not answered with what the event tells as well.
+        let request = Request::SessionBulkDel(vec![id]);
+        self.request(request).await.map(drop)
     }
 
     async fn session_get(&self, id: SessionId) -> Result<SessionState> {

@@ -161,8 +161,8 @@ impl Tsl for Remote {
         self.execute(Request::SessionSet(set)).await.map(drop)
     }
 
-    async fn session_del(&self, id: SessionId) -> Result<SessionState> {
-        self.answer(Request::SessionDel(id), Answer::session).await
+    async fn session_del(&self, id: SessionId) -> Result<()> {
+        self.execute(Request::SessionDel(id)).await.map(drop)
     }
 
     async fn session_get(&self, id: SessionId) -> Result<SessionState> {

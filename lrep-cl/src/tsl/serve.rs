@@ -127,7 +127,8 @@ impl<T: Tsl> Service<T> {
         Ok(match request {
             Request::SessionNew(new) => Some(Answer::Created(tsl.session_new(new).await?)),
             Request::SessionSet(set) => tsl.session_set(set).await.map(|()| None)?,
-            Request::SessionDel(id) => Some(Answer::Session(tsl.session_del(id).await?)),
+            // The final state is in the event, and in no answer.
+            Request::SessionDel(id) => tsl.session_del(id).await.map(|()| None)?,
             Request::SessionGet(id) => Some(Answer::Session(tsl.session_get(id).await?)),
             Request::SessionFlush(owner) => Some(Answer::Flushed(tsl.session_flush(owner).await?)),
             Request::ConfigGet => Some(Answer::Config(tsl.config_get().await?)),

@@ -123,7 +123,7 @@ impl Tsl for Userspace {
         self.0.table.lock().change(set, self.0.now())
     }
 
-    async fn session_del(&self, id: SessionId) -> Result<SessionState> {
+    async fn session_del(&self, id: SessionId) -> Result<()> {
         self.0.table.lock().delete(id, self.0.now())
     }
 

@@ -225,14 +225,14 @@ impl Tsl for Memory {
         self.answer(()).await
     }
 
-    async fn session_del(&self, id: SessionId) -> Result<SessionState> {
+    async fn session_del(&self, id: SessionId) -> Result<()> {
         self.gate().await?;
         self.dels.fetch_add(1, Ordering::SeqCst);
         let removed = self.table.lock().remove(&id);
-        match removed {
-            Some(session) => self.answer(SessionState::new(id, &session)).await,
-            None => Err(refused(Errno::ENOENT)),
-        }
+        let session = removed.ok_or_else(|| refused(Errno::ENOENT))?;
+        let ended = SessionState::new(id, &session);
+        self.tell(Event::Ended(ended, EndReason::Deleted));
+        self.answer(()).await
     }
 
     async fn session_get(&self, id: SessionId) -> Result<SessionState> {

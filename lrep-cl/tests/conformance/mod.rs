@@ -9,7 +9,7 @@ use std::time::Duration;
 use genl_proto::generated::ALARM_PACKETS;
 use lrep_cl::tsl::{
     AlarmReason, DropReason, EndReason, Endpoint, Error, Event, Learned, Learning, LearningMode,
-    Limits, NewSession, SessionId, SetConfig, SetSession, Stream, StreamKind, Tsl,
+    Limits, NewSession, SessionId, SessionState, SetConfig, SetSession, Stream, StreamKind, Tsl,
 };
 use nix::errno::Errno;
 use tokio::sync::mpsc;
@@ -128,10 +128,17 @@ async fn event(events: &mut mpsc::UnboundedReceiver<Event>) -> Event {
     event.expect("in time").expect("an event")
 }
 
-/// Waits for the end of a session.
-async fn end(events: &mut mpsc::UnboundedReceiver<Event>, id: SessionId, reason: EndReason) {
+/// Waits for the end of a session, which is the next event; its final state.
+async fn end(
+    events: &mut mpsc::UnboundedReceiver<Event>,
+    id: SessionId,
+    reason: EndReason,
+) -> SessionState {
     match event(events).await {
-        Event::Ended(session, why) => assert_eq!((session.id, why), (id, reason)),
+        Event::Ended(session, why) => {
+            assert_eq!((session.id, why), (id, reason));
+            session
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -214,9 +221,10 @@ async fn a_session_is_told_as_it_was_made_until_it_ends(tsl: &impl Tsl, place: &
     assert!(totals.memory > 0);
 
     for id in [made.id, later.id] {
-        let ended = tsl.session_del(id).await.expect("ended");
-        assert_eq!(ended.id, id);
-        end(&mut events, id, EndReason::Deleted).await;
+        let told = tsl.session_get(id).await.expect("told");
+        tsl.session_del(id).await.expect("ended");
+        let ended = end(&mut events, id, EndReason::Deleted).await;
+        assert_eq!((ended.label, ended.streams), (told.label, told.streams));
     }
     let (id, set) = (
         made.id,
@@ -276,9 +284,14 @@ async fn commands_given_at_once_are_each_answered_for_themselves(tsl: &impl Tsl,
     assert!((1..=2).contains(&totals.expect("told").sessions));
     assert_eq!(config.expect("told").local_addresses, place.locals());
     assert!((1..=2).contains(&dumped.expect("told").len()));
-    let (first, second) = tokio::join!(tsl.session_del(one.id), tsl.session_del(made.id));
-    assert_eq!(first.expect("ended").id, one.id);
-    assert_eq!(second.expect("ended").label, b"another@conformance");
+    let (first, absent, second) = tokio::join!(
+        tsl.session_del(one.id),
+        tsl.session_del(unknown),
+        tsl.session_del(made.id)
+    );
+    assert_eq!((first, second), (Ok(()), Ok(())));
+    refused(absent, Errno::ENOENT, "id");
+    assert_eq!(tsl.session_dump().await, Ok(Vec::new()));
 }
 
 async fn what_makes_no_sense_is_refused_and_changes_nothing(tsl: &impl Tsl, place: &Place) {
@@ -462,6 +475,7 @@ async fn media_pass_both_ways_and_strangers_are_counted(tsl: &impl Tsl, place: &
 }
 
 async fn loss_is_measured(tsl: &impl Tsl, place: &Place) {
+    let mut events = tsl.subscribe().await.expect("events");
     let id = tsl.session_new(place.session()).await.expect("made").id;
     pass(
         (&place.caller, place.west),
@@ -473,13 +487,15 @@ async fn loss_is_measured(tsl: &impl Tsl, place: &Place) {
         (&place.callee, place.east),
         13..20,
     );
-    let told = tsl.session_del(id).await.expect("ended");
+    tsl.session_del(id).await.expect("ended");
+    let told = end(&mut events, id, EndReason::Deleted).await;
     let quality = told.streams[0].quality_a.expect("measured");
     assert_eq!((quality.lost, quality.ssrc), (3, 0x0102_0304));
     assert_eq!(told.streams[0].quality_b, None);
 }
 
 async fn new_signalling_moves_media_and_keeps_the_counters(tsl: &impl Tsl, place: &Place) {
+    let mut events = tsl.subscribe().await.expect("events");
     let id = tsl.session_new(place.session()).await.expect("made").id;
     pass(
         (&place.callee, place.east),
@@ -529,7 +545,8 @@ async fn new_signalling_moves_media_and_keeps_the_counters(tsl: &impl Tsl, place
         (&place.caller, place.west),
         11..15,
     );
-    let told = tsl.session_del(id).await.expect("ended");
+    tsl.session_del(id).await.expect("ended");
+    let told = end(&mut events, id, EndReason::Deleted).await;
     assert_eq!(
         (told.label.as_slice(), told.timeout_ms),
         (&b"moved"[..], 30_000)

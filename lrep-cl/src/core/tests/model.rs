@@ -201,8 +201,21 @@ impl World {
             }
         };
         let mut actions = Vec::new();
+        let told = std::mem::take(&mut self.tables[tsl].told);
+        // Either may come first.
+        let (before, after) = if token % 2 == 0 {
+            (told, Vec::new())
+        } else {
+            (Vec::new(), told)
+        };
+        for event in before {
+            self.core.event(tsl, Some(event), self.now, &mut actions);
+        }
         self.core
             .outcome(tsl, token, result, self.now, &mut actions);
+        for event in after {
+            self.core.event(tsl, Some(event), self.now, &mut actions);
+        }
         self.take(actions);
     }
 

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use lrep_cl::core::command::{Command, Outcome};
-use lrep_cl::tsl::{self, Created, NewSession, Refusal, SessionId, SessionState, Totals};
+use lrep_cl::tsl::{
+    self, Created, EndReason, Event, NewSession, Refusal, SessionId, SessionState, Totals,
+};
 use nix::errno::Errno;
 
 /// A table that carries commands out as the module does.
@@ -19,6 +21,8 @@ pub struct Table {
     next: SessionId,
     /// Packets it has relayed.
     pub packets: u64,
+    /// Events nobody has heard of yet.
+    pub told: Vec<Event>,
 }
 
 /// The local addresses of a session.
@@ -76,7 +80,9 @@ impl Table {
             Command::Delete(id) => {
                 let ended = self.remove(id);
                 let ended = ended.ok_or_else(|| refused(Errno::ENOENT))?;
-                Ok(Outcome::Ended(Box::new(SessionState::new(id, &ended))))
+                let state = SessionState::new(id, &ended);
+                self.told.push(Event::Ended(state, EndReason::Deleted));
+                Ok(Outcome::Done)
             }
         }
     }

@@ -302,7 +302,7 @@ impl Table {
         self.sessions.insert(id, session);
         self.totals.created += 1;
         for old in &replaced {
-            if self.end(*old, EndReason::Replaced, now).is_some() {
+            if self.end(*old, EndReason::Replaced, now) {
                 self.totals.replaced += 1;
             }
         }
@@ -377,9 +377,11 @@ impl Table {
             .collect()
     }
 
-    pub(super) fn delete(&mut self, id: SessionId, now: Now) -> Result<SessionState> {
-        self.end(id, EndReason::Deleted, now)
-            .ok_or_else(|| no_session(id))
+    pub(super) fn delete(&mut self, id: SessionId, now: Now) -> Result<()> {
+        match self.end(id, EndReason::Deleted, now) {
+            true => Ok(()),
+            false => Err(no_session(id)),
+        }
     }
 
     pub(super) fn flush(&mut self, owner: Option<u32>, now: Now) -> u64 {
@@ -392,12 +394,15 @@ impl Table {
             .collect();
         let ended = ids
             .into_iter()
-            .filter_map(|id| self.end(id, EndReason::Flushed, now));
+            .filter(|id| self.end(*id, EndReason::Flushed, now));
         ended.count() as u64
     }
 
-    fn end(&mut self, id: SessionId, reason: EndReason, now: Now) -> Option<SessionState> {
-        let session = self.sessions.remove(&id)?;
+    /// Ends a session and tells its final state; whether it was there.
+    fn end(&mut self, id: SessionId, reason: EndReason, now: Now) -> bool {
+        let Some(session) = self.sessions.remove(&id) else {
+            return false;
+        };
         self.usage = self.usage.without(session.usage());
         for local in session.streams.iter().flat_map(Live::locals) {
             // A session that replaced this one owns the port already.
@@ -413,8 +418,8 @@ impl Table {
         }
         self.totals.relayed = add(self.totals.relayed, session.relayed());
         let state = session.state(id, now);
-        self.tell(&Event::Ended(state.clone(), reason));
-        Some(state)
+        self.tell(&Event::Ended(state, reason));
+        true
     }
 
     pub(super) fn config(&self) -> Config {
@@ -671,7 +676,7 @@ impl Table {
         let idle = self.sessions.iter().filter(|(_, session)| is_idle(session));
         let idle: Vec<SessionId> = idle.map(|(id, _)| *id).collect();
         for id in idle {
-            if self.end(id, EndReason::Expired, now).is_some() {
+            if self.end(id, EndReason::Expired, now) {
                 self.totals.expired += 1;
             }
         }
