@@ -128,13 +128,16 @@ impl Stream {
 
     pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
-            kind: attributes
-                .required(stream::KIND)?
-                .one_of(StreamKind::from_u32)?,
+            kind: kind(attributes)?,
             a: attributes.required(stream::A)?.nest(Endpoint::decode)?,
             b: attributes.required(stream::B)?.nest(Endpoint::decode)?,
         })
     }
+}
+
+fn kind(attributes: &Attributes<'_>) -> Result<StreamKind, DecodeError> {
+    let kind = attributes.required(stream::KIND)?;
+    kind.one_of(StreamKind::from_u32)
 }
 
 impl StreamState {
@@ -176,16 +179,26 @@ impl StreamState {
     }
 
     pub(crate) fn decode(attributes: &Attributes<'_>) -> Result<Self, DecodeError> {
+        let side = |id| {
+            attributes
+                .required(id)?
+                .nest(|endpoint| Ok((Endpoint::decode(endpoint)?, Learned::decode(endpoint)?)))
+        };
         let quality = |id| {
             let quality = attributes.get(id);
             quality
                 .map(|quality| quality.nest(Quality::decode))
                 .transpose()
         };
+        let ((a, learned_a), (b, learned_b)) = (side(stream::A)?, side(stream::B)?);
         Ok(Self {
-            stream: Stream::decode(attributes)?,
-            learned_a: attributes.required(stream::A)?.nest(Learned::decode)?,
-            learned_b: attributes.required(stream::B)?.nest(Learned::decode)?,
+            stream: Stream {
+                kind: kind(attributes)?,
+                a,
+                b,
+            },
+            learned_a,
+            learned_b,
             from_a: attributes
                 .required(stream::FROM_A)?
                 .nest(Counters::decode)?,

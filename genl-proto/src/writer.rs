@@ -36,16 +36,18 @@ impl Writer {
         self.bytes
     }
 
+    // Inline, so that values whose length is known are written without looking at it.
+    #[inline]
     pub(crate) fn bytes(&mut self, id: u16, value: &[u8]) -> Result<(), EncodeError> {
         let error = EncodeError {
             length: value.len(),
         };
         let length = u16::try_from(value.len() + NLA_HEADER_SIZE).map_err(|_| error)?;
-        self.bytes.extend_from_slice(&length.to_ne_bytes());
-        self.bytes.extend_from_slice(&id.to_ne_bytes());
+        let ([l0, l1], [k0, k1]) = (length.to_ne_bytes(), id.to_ne_bytes());
+        self.bytes.extend_from_slice(&[l0, l1, k0, k1]);
         self.bytes.extend_from_slice(value);
-        let end = self.bytes.len().next_multiple_of(NLA_ALIGNTO);
-        self.bytes.resize(end, 0);
+        let padding = value.len().next_multiple_of(NLA_ALIGNTO) - value.len();
+        self.bytes.resize(self.bytes.len() + padding, 0);
         Ok(())
     }
 

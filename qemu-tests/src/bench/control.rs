@@ -88,6 +88,8 @@ pub fn measure(controller: Controller, calls: usize) -> Result<Vec<Figure>> {
     let mut probes = prober.stop()?;
     let grown = running.memory()?.saturating_sub(memory);
     let (end_wall, end_processor) = running.cost(|| running.end(from..from + calls))?;
+    // Others than before: what is asked twice is answered from memory.
+    let serial = running.whole_calls(from + calls..from + calls + ONE_BY_ONE)?;
     let each = |time: Duration| time.as_secs_f64() * 1e6 / calls as f64;
     let mut figures = vec![
         Figure::new(
@@ -117,6 +119,11 @@ pub fn measure(controller: Controller, calls: usize) -> Result<Vec<Figure>> {
             "bytes",
         ),
     ];
+    figures.push(Figure::new(
+        "whole calls, one after the other",
+        ONE_BY_ONE as f64 / serial.as_secs_f64(),
+        "a second",
+    ));
     figures.extend(spread("a call alone", &mut latencies)?);
     figures.extend(spread("a probe while calls are set up", &mut probes)?);
     Ok(figures)
@@ -264,14 +271,30 @@ impl Running {
         Ok(())
     }
 
+    /// The request that ends a call.
+    fn last_request(&self, call: usize) -> Result<Vec<u8>> {
+        match self.controller {
+            Controller::LrepCl => ours('D', call),
+            Controller::Rtpengine => Ok(rtpengine::delete(call)),
+        }
+    }
+
     fn end(&self, calls: std::ops::Range<usize>) -> Result<()> {
         let all = calls
-            .map(|call| match self.controller {
-                Controller::LrepCl => ours('D', call),
-                Controller::Rtpengine => Ok(rtpengine::delete(call)),
-            })
+            .map(|call| self.last_request(call))
             .collect::<Result<Vec<_>>>()?;
         self.pump(all.iter())
+    }
+
+    /// How long it takes to set calls up and to end them, each before the next.
+    fn whole_calls(&self, calls: std::ops::Range<usize>) -> Result<Duration> {
+        let began = Instant::now();
+        for call in calls {
+            let mut requests = self.requests(call)?;
+            requests.push(self.last_request(call)?);
+            requests.iter().try_for_each(|request| self.ask(request))?;
+        }
+        Ok(began.elapsed())
     }
 
     /// Sends requests, some of them before the answers to the ones before are there.
@@ -293,12 +316,17 @@ impl Running {
             .map(|call| {
                 let began = Instant::now();
                 for request in self.requests(call)? {
-                    self.socket.send(&request).context("cannot ask")?;
-                    self.take()?;
+                    self.ask(&request)?;
                 }
                 Ok(began.elapsed())
             })
             .collect()
+    }
+
+    /// Sends a request and waits for its answer.
+    fn ask(&self, request: &[u8]) -> Result<()> {
+        self.socket.send(request).context("cannot ask")?;
+        self.take()
     }
 
     /// A hundred a second, each of which must be answered.

@@ -4,10 +4,13 @@
 //!
 //! The kernel carries a command out inside the system call that sends it, so a kernel that is stuck
 //! blocks the sending thread and nobody else. What is asked for while the thread is at work goes
-//! out together, in one system call: when calls come fast, most of what a command costs besides
-//! its own work is shared.
+//! out together, in one system call, and sessions to be made or ended in one command: when calls
+//! come fast, most of what a command costs besides its own work is shared.
+
+mod parcel;
 
 use std::io;
+use std::iter;
 use std::sync::mpsc;
 use std::thread;
 
@@ -19,10 +22,11 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
 use tokio::sync::{mpsc as told, oneshot};
 
+use self::parcel::{Parcel, pack};
 use super::channel_error;
 use crate::tsl::{Error, Result};
 
-/// Commands that go out together at most. Their answers, of at most 5 KiB of the kernel's memory
+/// Orders that are carried out together at most. Their answers, of at most 5 KiB of the kernel's memory
 /// each, fit into the buffer that every socket has.
 const BATCH: usize = 32;
 
@@ -113,18 +117,21 @@ struct Line {
     /// Commands to be sent.
     sending: Vec<u8>,
     received: Vec<u8>,
-    /// Number of the first command of a batch.
+    /// Number of the next command.
     sequence: u32,
 }
 
 /// A command that was sent.
 struct Flight {
-    asker: Asker,
+    parcel: Parcel,
     /// Whether its first answer is its last: otherwise an acknowledgement or the end of a dump is.
     is_single: bool,
     answers: Answers,
     result: Option<Result<()>>,
 }
+
+/// Who is told what came of commands.
+type Results = Vec<(Asker, Result<Answers>)>;
 
 impl Line {
     fn open() -> io::Result<Self> {
@@ -145,68 +152,68 @@ impl Line {
     }
 
     /// Carries orders out until there will be no more.
-    fn work(
-        mut self,
-        orders: &mpsc::Receiver<Order>,
-        results: &told::UnboundedSender<Vec<(Asker, Result<Answers>)>>,
-    ) {
+    fn work(mut self, orders: &mpsc::Receiver<Order>, results: &told::UnboundedSender<Results>) {
         while let Ok(order) = orders.recv() {
-            let mut flights = Vec::with_capacity(BATCH);
-            self.sending.clear();
-            self.add(order, &mut flights);
-            while flights.len() < BATCH && self.sending.len() < ENOUGH {
-                match orders.try_recv() {
-                    Ok(order) => self.add(order, &mut flights),
-                    Err(_) => break,
-                }
-            }
-            let outcome = self.exchange(&mut flights);
-            self.sequence = self.sequence.wrapping_add(flights.len() as u32);
-            let batch = flights
-                .into_iter()
-                .map(|flight| (flight.asker, flight.result, flight.answers))
-                .map(|(asker, result, answers)| {
-                    // What has its answer is known, whatever became of the others.
-                    let result = match (result, &outcome) {
-                        (Some(result), _) => result,
-                        (None, Err(error)) => Err(error.clone()),
-                        (None, Ok(())) => {
-                            Err(Error::Channel("the kernel's answer was lost".to_owned()))
-                        }
-                    };
-                    (asker, result.map(|()| answers))
-                });
-            if results.send(batch.collect()).is_err() {
+            let more = orders.try_iter().take(BATCH - 1);
+            let parcels = pack(iter::once(order).chain(more));
+            if results.send(self.deliver(parcels)).is_err() {
                 return;
             }
         }
     }
 
-    /// Adds a command to those that are sent next.
-    fn add(&mut self, order: Order, flights: &mut Vec<Flight>) {
-        let mut message = match NetlinkMessage::<GenlMessage<Message>>::try_from(&order.request) {
-            Ok(message) => message,
-            Err(error) => return tell(order.asker, Err(channel_error(error))),
-        };
-        let is_single = order.request.is_answered_once();
-        if is_single {
+    /// Has commands carried out. What the kernel refuses to do together is done one by one.
+    fn deliver(&mut self, parcels: Vec<Parcel>) -> Results {
+        let mut results = Results::with_capacity(BATCH);
+        let mut singly = Vec::new();
+        let mut parcels = parcels.into_iter().peekable();
+        while parcels.peek().is_some() {
+            let mut flights = Vec::with_capacity(BATCH);
+            self.sending.clear();
+            while self.sending.len() < ENOUGH {
+                let Some(parcel) = parcels.next() else {
+                    break;
+                };
+                match self.add(&parcel, flights.len()) {
+                    Ok(()) => flights.push(Flight::new(parcel)),
+                    Err(error) => results.extend(parcel.failed(&error)),
+                }
+            }
+            let outcome = self.exchange(&mut flights);
+            self.sequence = self.sequence.wrapping_add(flights.len() as u32);
+            for flight in flights {
+                let (parcel, result) = flight.landed(&outcome);
+                match result {
+                    Ok(answers) => results.extend(parcel.done(answers)),
+                    Err(Error::Refused(_)) if parcel.is_several() => singly.extend(parcel.unpack()),
+                    Err(error) => results.extend(parcel.failed(&error)),
+                }
+            }
+        }
+        if !singly.is_empty() {
+            results.extend(self.deliver(singly));
+        }
+        results
+    }
+
+    /// Adds a command to those that are sent next, after `before` others.
+    fn add(&mut self, parcel: &Parcel, before: usize) -> Result<()> {
+        let request = &parcel.request;
+        let mut message =
+            NetlinkMessage::<GenlMessage<Message>>::try_from(request).map_err(channel_error)?;
+        if request.is_answered_once() {
             // The answer says that it was carried out.
             message.header.flags &= !NLM_F_ACK;
         }
-        message.header.sequence_number = self.sequence.wrapping_add(flights.len() as u32);
+        message.header.sequence_number = self.sequence.wrapping_add(before as u32);
         if let NetlinkPayload::InnerMessage(inner) = &mut message.payload {
-            inner.set_resolved_family_id(order.family);
+            inner.set_resolved_family_id(parcel.family);
         }
         message.finalize();
         let begin = self.sending.len();
         self.sending.resize(begin + message.buffer_len(), 0);
         message.serialize(&mut self.sending[begin..]);
-        flights.push(Flight {
-            asker: order.asker,
-            is_single,
-            answers: Answers::default(),
-            result: None,
-        });
+        Ok(())
     }
 
     /// Sends a batch and takes its answers. They are all there when sending returns, but for the
@@ -246,6 +253,26 @@ impl Line {
 }
 
 impl Flight {
+    fn new(parcel: Parcel) -> Self {
+        Self {
+            is_single: parcel.request.is_answered_once(),
+            parcel,
+            answers: Answers::default(),
+            result: None,
+        }
+    }
+
+    /// What came of it, after an exchange that ended like this.
+    fn landed(self, outcome: &Result<()>) -> (Parcel, Result<Answers>) {
+        // What has its answer is known, whatever became of the others.
+        let result = match (self.result, outcome) {
+            (Some(result), _) => result,
+            (None, Err(error)) => Err(error.clone()),
+            (None, Ok(())) => Err(Error::Channel("the kernel's answer was lost".to_owned())),
+        };
+        (self.parcel, result.map(|()| self.answers))
+    }
+
     /// Takes a message; whether it was the last one.
     fn take(&mut self, message: NetlinkMessage<GenlMessage<Message>>) -> bool {
         self.answers.is_interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
