@@ -113,6 +113,7 @@ impl Table {
 fn restore(relay: &Relay) -> Result<u64> {
     relay.flush(None)?;
     relay.configure(PORTS, &LOCALS)?;
+    relay.limit(0, 0, 0)?;
     relay.make(&session())
 }
 

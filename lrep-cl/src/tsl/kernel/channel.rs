@@ -162,7 +162,7 @@ impl Line {
         }
     }
 
-    /// Has commands carried out. What the kernel refuses to do together is done one by one.
+    /// Has commands carried out. What cannot be done together is done one by one.
     fn deliver(&mut self, parcels: Vec<Parcel>) -> Results {
         let mut results = Results::with_capacity(BATCH);
         let mut singly = Vec::new();
@@ -176,6 +176,7 @@ impl Line {
                 };
                 match self.add(&parcel, flights.len()) {
                     Ok(()) => flights.push(Flight::new(parcel)),
+                    Err(_) if parcel.is_several() => singly.extend(parcel.unpack()),
                     Err(error) => results.extend(parcel.failed(&error)),
                 }
             }
