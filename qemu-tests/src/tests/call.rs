@@ -538,6 +538,12 @@ fn a_dialog_whose_media_has_ceased_is_ended_by_kamailio(lab: &Lab) -> Result<()>
         .enter(|| TcpListener::bind("127.0.0.1:9000").context("cannot listen"))?;
     let call = Answered::place(lab, &exchange, "caller", "callee")?;
     call.talk(&exchange)?;
+    // Once one party has answered its BYE, the dialog is over for Kamailio, which does not send the
+    // other's any more (send_bye() of its module dialog).
+    for party in [&net.caller, &net.callee] {
+        let late = "qdisc add dev wire root netem delay 500ms";
+        party.run("tc", &late.split(' ').collect::<Vec<_>>())?;
+    }
     for (capture, party) in [(&net.at_caller, "caller"), (&net.at_callee, "callee")] {
         let bye = wait_for(capture, "a BYE", |one| one.line.starts_with("BYE"))?;
         ensure!(bye.call_id == call.call_id, "the {party}'s BYE: {bye:?}");
