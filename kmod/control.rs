@@ -223,7 +223,8 @@ pub(crate) fn notify_ended(net: Net, session: &Session, reason: EndReason) {
         message::write_session(writer, session, time::now())?;
         writer.u32(session::END_REASON, reason as u32)
     });
-    // A listener that is too slow finds out from its socket (ENOBUFS) and reads the table again.
+    // A listener that is too slow, or was not told for want of memory, finds out from its socket
+    // (ENOBUFS) and reads the table again.
     let _ = sent;
 }
 

@@ -52,6 +52,7 @@ void lrep_genlmsg_cancel(struct sk_buff *skb, void *hdr) { genlmsg_cancel(skb, h
 int lrep_genlmsg_reply(struct sk_buff *skb, struct genl_info *info) { return genlmsg_reply(skb, info); }
 int lrep_genlmsg_multicast_netns(const struct genl_family *family, struct net *net, struct sk_buff *skb, unsigned int group, gfp_t flags) { return genlmsg_multicast_netns(family, net, skb, 0, group, flags); }
 bool lrep_genl_has_listeners(const struct genl_family *family, struct net *net, unsigned int group) { return genl_has_listeners(family, net, group); }
+int lrep_genl_set_err(const struct genl_family *family, struct net *net, unsigned int group, int code) { return genl_set_err(family, net, 0, group, code); }
 struct nlattr *lrep_nla_nest_start(struct sk_buff *skb, int attrtype) { return nla_nest_start(skb, attrtype); }
 void lrep_nla_nest_end(struct sk_buff *skb, struct nlattr *start) { nla_nest_end(skb, start); }
 void lrep_nla_nest_cancel(struct sk_buff *skb, struct nlattr *start) { nla_nest_cancel(skb, start); }

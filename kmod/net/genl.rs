@@ -658,8 +658,16 @@ impl Family {
             return Ok(());
         }
         // SAFETY: As above.
-        let mut message = unsafe { Message::new(family, size, (0, 0), command, flags) }?;
-        write(&mut message.writer())?;
+        let message = unsafe { Message::new(family, size, (0, 0), command, flags) };
+        let written = message.and_then(|mut message| {
+            write(&mut message.writer())?;
+            Ok(message)
+        });
+        let message = written.inspect_err(|_| {
+            // Whoever listens finds out as if it had been too slow.
+            // SAFETY: As above.
+            unsafe { bindings::lrep_genl_set_err(family, net.as_ptr(), group, ENOBUFS.to_errno()) };
+        })?;
         let (skb, _) = message.finish();
         // SAFETY: As above; the message is given away.
         let sent = unsafe {

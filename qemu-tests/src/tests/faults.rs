@@ -19,13 +19,16 @@ use crate::guest::lab::Lab;
 use crate::guest::module;
 use crate::guest::netlink::Attributes;
 use crate::guest::observer::Observer;
-use crate::guest::relay::{Config, Events, Relay, Session, State, id_told, octets, ranges_of};
+use crate::guest::relay::{
+    Config, Events, Relay, Session, State, bulk_ids, id_told, octets, ranges_of,
+};
 use crate::guest::topology::CALLEE;
 use crate::guest::wait::{LIMIT, until};
 
 pub const TESTS: &[Test] = tests![
     every_promise_about_media_holds_while_packets_move_in_memory,
     a_command_without_memory_fails_and_changes_nothing,
+    an_end_that_cannot_be_told_is_noticed,
     a_dump_without_memory_fails_and_the_next_is_whole,
 ];
 
@@ -210,6 +213,43 @@ fn a_command_without_memory_fails_and_changes_nothing(lab: &Lab) -> Result<()> {
     drop(relay);
     drop(net);
     no_memory_is_lost(lab)
+}
+
+fn an_end_that_cannot_be_told_is_noticed(lab: &Lab) -> Result<()> {
+    let (net, relay) = idle_relay(lab)?;
+    let mut faults = FailNth::new()?;
+    let (mut told, mut noticed) = (0, 0);
+    for nth in 1..=MOST_ALLOCATIONS {
+        let id = restore(&relay)?;
+        let events = Events::subscribe(&net.relay)?;
+        let (sent, reached) = faults.during(nth, || {
+            let command = Command::SessionBulkDel as u8;
+            relay.netlink.send(command, 0, &bulk_ids(&[id]))
+        })?;
+        // Whatever it is answered, or not: the table says whether it was carried out.
+        let _ = sent?;
+        relay.netlink.settle()?;
+        if relay.sessions()?.is_empty() {
+            match events.next() {
+                Ok(session) => {
+                    ensure!(session.id == id, "session {} of {id} ended", session.id);
+                    told += 1;
+                }
+                Err(error) if error.downcast_ref() == Some(&Errno::ENOBUFS) => noticed += 1,
+                Err(error) => return Err(error.context("the end of a session")),
+            }
+        } else {
+            ensure!(events.is_quiet(), "an event of what was not done");
+        }
+        if !reached {
+            break;
+        }
+    }
+    lab.step(format!(
+        "{told} ends were told, {noticed} noticed otherwise"
+    ));
+    ensure!(told > 0 && noticed > 0, "{told} told, {noticed} noticed");
+    Ok(())
 }
 
 fn a_dump_without_memory_fails_and_the_next_is_whole(lab: &Lab) -> Result<()> {
