@@ -53,9 +53,6 @@ int lrep_genlmsg_reply(struct sk_buff *skb, struct genl_info *info) { return gen
 int lrep_genlmsg_multicast_netns(const struct genl_family *family, struct net *net, struct sk_buff *skb, unsigned int group, gfp_t flags) { return genlmsg_multicast_netns(family, net, skb, 0, group, flags); }
 bool lrep_genl_has_listeners(const struct genl_family *family, struct net *net, unsigned int group) { return genl_has_listeners(family, net, group); }
 int lrep_genl_set_err(const struct genl_family *family, struct net *net, unsigned int group, int code) { return genl_set_err(family, net, 0, group, code); }
-struct nlattr *lrep_nla_nest_start(struct sk_buff *skb, int attrtype) { return nla_nest_start(skb, attrtype); }
-void lrep_nla_nest_end(struct sk_buff *skb, struct nlattr *start) { nla_nest_end(skb, start); }
-void lrep_nla_nest_cancel(struct sk_buff *skb, struct nlattr *start) { nla_nest_cancel(skb, start); }
 void lrep_nlmsg_free(struct sk_buff *skb) { nlmsg_free(skb); }
 
 void lrep_init_delayed_work(struct delayed_work *work, work_func_t func) { INIT_DELAYED_WORK(work, func); }

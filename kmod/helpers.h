@@ -63,9 +63,6 @@ bool lrep_genl_has_listeners(const struct genl_family *family, struct net *net,
 			     unsigned int group);
 int lrep_genl_set_err(const struct genl_family *family, struct net *net,
 		      unsigned int group, int code);
-struct nlattr *lrep_nla_nest_start(struct sk_buff *skb, int attrtype);
-void lrep_nla_nest_end(struct sk_buff *skb, struct nlattr *start);
-void lrep_nla_nest_cancel(struct sk_buff *skb, struct nlattr *start);
 void lrep_nlmsg_free(struct sk_buff *skb);
 
 /* include/linux/workqueue.h, include/linux/jiffies.h */

@@ -347,6 +347,27 @@ pub(crate) fn session_size(session: &Session) -> usize {
     SESSION_SIZE + STREAM_SIZE * session.streams().len()
 }
 
+/// Room that is enough for the state of a session unless much is asked of it or many of its packets
+/// were dropped. The kernel copies a message with more room than it needs.
+pub(crate) fn likely_size(session: &Session) -> usize {
+    /// What has no label and no streams, and why it ended.
+    const OWN: usize = 128;
+    /// Its addresses may be IPv6.
+    const STREAM: usize = 192;
+    /// How well RTP arrived at both endpoints, and a reason of drops at each.
+    const HEARD: usize = 320;
+    let streams = session.streams().iter().map(|live| {
+        let is_heard = [&live.a, &live.b]
+            .into_iter()
+            .any(|leg| leg.quality().is_some());
+        STREAM + if is_heard { HEARD } else { 0 }
+    });
+    streams.fold(
+        OWN.saturating_add(session.label().len()),
+        usize::saturating_add,
+    )
+}
+
 /// Writes the state of a session.
 pub(crate) fn write_session(writer: &mut Writer<'_>, session: &Session, now: Jiffies) -> Result {
     writer.uint(session::ID, session.id())?;

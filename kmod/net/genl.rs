@@ -587,15 +587,16 @@ impl Family {
         }))
     }
 
-    /// Builds an event of at most `size` bytes and sends it to the listeners of the family's
-    /// group number `group` in `net`. Does nothing when there is none. May sleep.
+    /// Builds an event, in the first of these sizes in bytes that it fits into, and sends it to the
+    /// listeners of the family's group number `group` in `net`. Does nothing when there is none.
+    /// May sleep.
     pub(crate) fn notify(
         &'static self,
         net: Net,
         group: u32,
         command: proto::Command,
-        size: usize,
-        write: impl FnOnce(&mut Writer<'_>) -> Result,
+        sizes: &[usize],
+        write: impl Fn(&mut Writer<'_>) -> Result,
     ) -> Result {
         // Keeps the family registered until the event is sent.
         let registered = REGISTERED.lock();
@@ -605,7 +606,7 @@ impl Family {
         // SAFETY: It is registered.
         unsafe {
             let flags = bindings::LREP_GFP_KERNEL;
-            self.multicast(net, group, command, size, flags, write)
+            self.multicast(net, group, command, sizes, flags, write)
         }
     }
 
@@ -626,9 +627,9 @@ impl Family {
         net: Net,
         group: u32,
         command: proto::Command,
-        size: usize,
+        sizes: &[usize],
         _: ReadSide<'_>,
-        write: impl FnOnce(&mut Writer<'_>) -> Result,
+        write: impl Fn(&mut Writer<'_>) -> Result,
     ) -> Result {
         if !IS_OPEN.load(Acquire) {
             return Ok(());
@@ -636,7 +637,7 @@ impl Family {
         // SAFETY: As for `is_heard`.
         unsafe {
             let flags = bindings::LREP_GFP_ATOMIC;
-            self.multicast(net, group, command, size, flags, write)
+            self.multicast(net, group, command, sizes, flags, write)
         }
     }
 
@@ -648,20 +649,25 @@ impl Family {
         net: Net,
         group: u32,
         command: proto::Command,
-        size: usize,
+        sizes: &[usize],
         flags: bindings::gfp_t,
-        write: impl FnOnce(&mut Writer<'_>) -> Result,
+        write: impl Fn(&mut Writer<'_>) -> Result,
     ) -> Result {
         let family = self.0.get();
         // SAFETY: The family is registered, `net` is alive.
         if !unsafe { bindings::lrep_genl_has_listeners(family, net.as_ptr(), group) } {
             return Ok(());
         }
-        // SAFETY: As above.
-        let message = unsafe { Message::new(family, size, (0, 0), command, flags) };
-        let written = message.and_then(|mut message| {
+        let of_size = |size: usize| {
+            // SAFETY: As above.
+            let mut message = unsafe { Message::new(family, size, (0, 0), command, flags) }?;
             write(&mut message.writer())?;
             Ok(message)
+        };
+        let too_small = Err(EMSGSIZE);
+        let written = sizes.iter().fold(too_small, |written, size| match written {
+            Err(error) if error == EMSGSIZE => of_size(*size),
+            written => written,
         });
         let message = written.inspect_err(|_| {
             // Whoever listens finds out as if it had been too slow.

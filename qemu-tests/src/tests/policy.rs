@@ -5,14 +5,16 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use genl_proto::generated::{DropReason, Output, StreamKind, receiving, sending};
+use genl_proto::generated::{
+    DropReason, EndReason, LearningMode, Output, StreamKind, learning, receiving, sending,
+};
 
-use super::fixture::{Call, expect, session_on};
+use super::fixture::{Call, expect, idle_relay, session_on};
 use super::path::Path;
 use super::{Test, tests, tests_on_paths};
 use crate::guest::lab::Lab;
 use crate::guest::packet::Build;
-use crate::guest::relay::{Asked, Session};
+use crate::guest::relay::{Asked, Events, Session};
 use crate::guest::rtp::{SIZE, rtp, send_all};
 use crate::guest::wait::{LIMIT, until};
 
@@ -27,6 +29,7 @@ pub const TESTS: &[Test] = tests![
     a_mark_chooses_the_route,
     plain_udp_passes_where_it_was_asked_for,
     what_was_asked_is_told,
+    an_end_is_told_with_all_that_was_asked,
 ];
 
 /// A session of which this is asked at the caller's and at the callee's RTP endpoint.
@@ -202,5 +205,45 @@ fn what_was_asked_is_told(lab: &Lab) -> Result<()> {
         call.relay.get(call.id)?.streams() == plain.streams,
         "another state"
     );
+    Ok(())
+}
+
+/// The kernel makes room for what is ordinary first.
+fn an_end_is_told_with_all_that_was_asked(lab: &Lab) -> Result<()> {
+    let (net, relay) = idle_relay(lab)?;
+    let everything = Asked {
+        payload_types: Some(u128::MAX),
+        ..Asked::default()
+            .receiving(receiving::SSRC, u32::MAX)
+            .receiving(receiving::PACKET_RATE, 100)
+            .receiving(receiving::BYTE_RATE, 20_000)
+            .receiving(receiving::BURST_MS, 250)
+            .receiving(receiving::CLOCK_RATE, 48_000)
+            .sending(sending::DSCP, 63)
+            .sending(sending::HOP_LIMIT, 255)
+            .sending(sending::MARK, u32::MAX)
+            .sending(sending::DEVICE, 1)
+            .sending(sending::OUTPUT, Output::Full as u32)
+            .learning(learning::MODE, LearningMode::Nat as u32)
+            .learning(learning::CONFIRMATIONS, 10)
+            .learning(learning::WINDOW_MS, 5_000)
+            .learning(learning::SILENCE_MS, 250)
+            .learning(learning::ROAM_SILENCE_MS, 1_000)
+            .learning(learning::ROAM_SEQUENCES, 500)
+    };
+    let mut wanted = session_on(Path::IPV4);
+    for stream in &mut wanted.streams {
+        stream.a.asked = everything;
+        stream.b.asked = everything;
+    }
+    let events = Events::subscribe(&net.relay)?;
+    let id = relay.make(&wanted)?;
+    ensure!(relay.flush(None)? == 1, "not one session");
+    let ended = events.next()?;
+    ensure!(
+        ended.id == id && ended.end_reason == Some(EndReason::Flushed),
+        "{ended:?}"
+    );
+    ensure!(ended.streams() == wanted.streams, "{ended:?}");
     Ok(())
 }
