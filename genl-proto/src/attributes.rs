@@ -90,9 +90,9 @@ const SET_MAX: usize = 16;
 pub(crate) struct Attributes<'a> {
     set: &'static [Attribute],
     bytes: &'a [u8],
-    /// Where what begins with the last attribute of each number of the set is, from the end of
-    /// the bytes; 0 without one. The numbers begin at 1.
-    last: [u32; SET_MAX],
+    /// Where what begins with the last attribute of each number is, from the end of the bytes; 0
+    /// without one.
+    last: [u32; SET_MAX + 1],
     unknown: Unknown,
 }
 
@@ -130,7 +130,7 @@ impl<'a> Attributes<'a> {
         bytes: &'a [u8],
         unknown: Unknown,
     ) -> Result<Self, DecodeError> {
-        let mut last = [0; SET_MAX];
+        let mut last = [0; SET_MAX + 1];
         let mut rest = bytes;
         while !rest.is_empty() {
             // A message's length is a number of 32 bits.
@@ -138,10 +138,11 @@ impl<'a> Attributes<'a> {
             let Some((id, _)) = next(&mut rest) else {
                 return Err(DecodeError::of_message(Problem::Truncated));
             };
-            match known(set, id) {
-                Some((slot, _)) => last[slot] = from_end,
-                None if unknown == Unknown::Skipped => {}
-                None => return Err(DecodeError::of_message(Problem::Unexpected(id))),
+            if unknown == Unknown::Refused && known(set, id).is_none() {
+                return Err(DecodeError::of_message(Problem::Unexpected(id)));
+            }
+            if let Some(last) = last.get_mut(usize::from(id)) {
+                *last = from_end;
             }
         }
         Ok(Self {
@@ -154,7 +155,7 @@ impl<'a> Attributes<'a> {
 
     /// All attributes of this number, in their order.
     pub(crate) fn all(&self, id: u16) -> impl Iterator<Item = Value<'a>> {
-        let attribute = known(self.set, id).map(|(_, attribute)| attribute);
+        let attribute = known(self.set, id);
         let (mut rest, unknown) = (self.bytes, self.unknown);
         let all = std::iter::from_fn(move || next(&mut rest));
         all.filter(move |(found, _)| *found == id)
@@ -169,8 +170,9 @@ impl<'a> Attributes<'a> {
 
     /// The attribute of this number; as in the kernel, the last one counts.
     pub(crate) fn get(&self, id: u16) -> Option<Value<'a>> {
-        let (slot, attribute) = known(self.set, id)?;
-        let begin = self.bytes.len().checked_sub(self.last[slot] as usize)?;
+        let attribute = known(self.set, id)?;
+        let last = *self.last.get(usize::from(id))?;
+        let begin = self.bytes.len().checked_sub(last as usize)?;
         let (_, bytes) = next(&mut self.bytes.get(begin..)?)?;
         Some(Value {
             attribute,
@@ -182,19 +184,16 @@ impl<'a> Attributes<'a> {
     /// The attribute of this number, which must be there.
     pub(crate) fn required(&self, id: u16) -> Result<Value<'a>, DecodeError> {
         self.get(id).ok_or_else(|| {
-            let name = known(self.set, id).map_or("attribute", |(_, attribute)| attribute.name);
+            let name = known(self.set, id).map_or("attribute", |attribute| attribute.name);
             DecodeError::at(name, Problem::Missing)
         })
     }
 }
 
-/// The attribute of this number in a set, and its place there: the one its number says.
-fn known(set: &'static [Attribute], id: u16) -> Option<(usize, &'static Attribute)> {
-    let slot = usize::from(id)
-        .checked_sub(1)
-        .filter(|slot| *slot < SET_MAX)?;
-    let attribute = set.get(slot)?;
-    (attribute.id == id).then_some((slot, attribute))
+/// The attribute of this number in a set, where it stands in the place that its number says, from 1.
+fn known(set: &'static [Attribute], id: u16) -> Option<&'static Attribute> {
+    let attribute = set.get(usize::from(id).checked_sub(1)?)?;
+    (attribute.id == id).then_some(attribute)
 }
 
 /// Takes the first attribute of a run: its number and its value. `None` when it does not fit into
@@ -313,6 +312,7 @@ mod tests {
         for set in sets {
             for attribute in set {
                 assert!(known(set, attribute.id).is_some(), "{}", attribute.name);
+                assert!(usize::from(attribute.id) <= SET_MAX, "{}", attribute.name);
             }
         }
     }

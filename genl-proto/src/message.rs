@@ -8,7 +8,7 @@ use netlink_packet_core::{
 use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
 
 use crate::answer::Answer;
-use crate::attributes::DecodeError;
+use crate::attributes::{DecodeError, Problem};
 use crate::generated::{Command, FAMILY_NAME, PROTOCOL_VERSION};
 use crate::request::Request;
 use crate::writer::EncodeError;
@@ -19,7 +19,8 @@ use crate::writer::EncodeError;
 /// received one says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    command: Command,
+    /// The number of the command, which a received message may have of a newer family.
+    command: u8,
     attributes: Vec<u8>,
 }
 
@@ -28,9 +29,11 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// See [`Answer::decode`].
+    /// See [`Answer::decode`]; also when the command is unknown.
     pub fn answer(&self) -> Result<Answer, DecodeError> {
-        Answer::decode(self.command, &self.attributes)
+        let command = Command::from_u8(self.command)
+            .ok_or_else(|| DecodeError::of_message(Problem::Command(self.command)))?;
+        Answer::decode(command, &self.attributes)
     }
 }
 
@@ -42,7 +45,7 @@ impl TryFrom<&Request> for NetlinkMessage<GenlMessage<Message>> {
     /// its answers.
     fn try_from(request: &Request) -> Result<Self, EncodeError> {
         let message = Message {
-            command: request.command(),
+            command: request.command() as u8,
             attributes: request.encode()?,
         };
         let mut header = NetlinkHeader::default();
@@ -61,7 +64,7 @@ impl GenlFamily for Message {
     }
 
     fn command(&self) -> u8 {
-        self.command as u8
+        self.command
     }
 
     fn version(&self) -> u8 {
@@ -84,10 +87,8 @@ impl ParseableParametrized<[u8], GenlHeader> for Message {
         attributes: &[u8],
         header: GenlHeader,
     ) -> Result<Self, netlink::DecodeError> {
-        let command = Command::from_u8(header.cmd)
-            .ok_or_else(|| format!("{FAMILY_NAME} has no command {}", header.cmd))?;
         Ok(Self {
-            command,
+            command: header.cmd,
             attributes: attributes.to_vec(),
         })
     }

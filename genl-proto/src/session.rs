@@ -39,7 +39,7 @@ impl NewSession {
             label: attributes.required(session::LABEL)?.bytes().to_vec(),
             owner: attributes.required(session::OWNER)?.u32()?,
             timeout_ms: attributes.required(session::TIMEOUT_MS)?.u32()?,
-            streams: decode_streams(attributes)?,
+            streams: decode_streams(attributes, Stream::decode)?,
             replace: attributes.get(session::REPLACE).is_some(),
         })
     }
@@ -84,7 +84,7 @@ impl SetSession {
             label: label.map(|label| label.bytes().to_vec()),
             owner: number(session::OWNER)?,
             timeout_ms: number(session::TIMEOUT_MS)?,
-            streams: decode_streams(attributes)?,
+            streams: decode_streams(attributes, Stream::decode)?,
         })
     }
 }
@@ -96,9 +96,16 @@ fn encode_streams(streams: &[Stream], writer: &mut Writer) -> Result<(), EncodeE
     Ok(())
 }
 
-fn decode_streams(attributes: &Attributes<'_>) -> Result<Vec<Stream>, DecodeError> {
-    let streams = attributes.all(session::STREAM);
-    streams.map(|stream| stream.nest(Stream::decode)).collect()
+fn decode_streams<T>(
+    attributes: &Attributes<'_>,
+    decode: fn(&Attributes<'_>) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    // They are large, so there is to be no room for more, nor are they to be moved for want of it.
+    let mut streams = Vec::with_capacity(attributes.all(session::STREAM).count());
+    for stream in attributes.all(session::STREAM) {
+        streams.push(stream.nest(decode)?);
+    }
+    Ok(streams)
 }
 
 /// What came of making a session.
@@ -170,10 +177,7 @@ impl SessionState {
             label: attributes.required(session::LABEL)?.bytes().to_vec(),
             owner: attributes.required(session::OWNER)?.u32()?,
             timeout_ms: attributes.required(session::TIMEOUT_MS)?.u32()?,
-            streams: attributes
-                .all(session::STREAM)
-                .map(|stream| stream.nest(StreamState::decode))
-                .collect::<Result<_, _>>()?,
+            streams: decode_streams(attributes, StreamState::decode)?,
             age_ms: attributes.required(session::AGE_MS)?.uint()?,
             idle_ms: attributes.required(session::IDLE_MS)?.uint()?,
         })

@@ -457,7 +457,9 @@ proptest! {
         bytes: Vec<u8>,
     ) {
         let header = GenlHeader { cmd, version: 1 };
-        prop_assert!(Message::parse_with_param(&bytes, header).is_err());
+        let message = Message::parse_with_param(&bytes, header).unwrap();
+        let error = message.answer().unwrap_err();
+        prop_assert_eq!(error.to_string(), format!("no such message has command {cmd}"));
     }
 
     #[test]
