@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -89,33 +91,42 @@ async fn drive<T: Tsl>(
     mut orders: Orders,
     listener: Arc<dyn Listener>,
 ) {
-    let commands = tokio_util::task::TaskTracker::new();
+    // In this task: one for each would cost as much as what is done in them.
+    let mut flights = FuturesUnordered::new();
     // Ends with this task, or when another takes its place.
     let mut subscription: Option<AbortOnDropHandle<()>> = None;
-    while let Some(Order { command, asker }) = orders.recv().await {
-        if command == Command::Subscribe {
-            drop(subscription.take());
-            let result = match timeout(bound, tsl.subscribe()).await {
-                Ok(Ok(events)) => {
-                    let told = tell(events, Arc::clone(&listener));
-                    subscription = Some(AbortOnDropHandle::new(tokio::spawn(told)));
-                    Ok(Outcome::Done)
+    let mut ordered = true;
+    loop {
+        tokio::select! {
+            biased;
+            Some((asker, result)) = flights.next() => {
+                let result = match result {
+                    Ok(Done::Outcome(outcome)) => Ok(outcome),
+                    Ok(Done::Subscribed(events)) => {
+                        let told = tell(events, Arc::clone(&listener));
+                        subscription = Some(AbortOnDropHandle::new(tokio::spawn(told)));
+                        Ok(Outcome::Done)
+                    }
+                    Err(error) => Err(error),
+                };
+                Asker::tell(asker, result, &*listener);
+            }
+            order = orders.recv(), if ordered => match order {
+                Some(Order { command, asker }) => {
+                    if command == Command::Subscribe {
+                        drop(subscription.take());
+                    }
+                    let tsl = Arc::clone(&tsl);
+                    flights.push(async move {
+                        let result = timeout(bound, carry_out(&*tsl, command)).await;
+                        (asker, result.unwrap_or(Err(Error::NoAnswer)))
+                    });
                 }
-                Ok(Err(error)) => Err(error),
-                Err(_) => Err(Error::NoAnswer),
-            };
-            asker.tell(result, &*listener);
-            continue;
+                None => ordered = false,
+            },
+            else => return,
         }
-        let (tsl, listener) = (Arc::clone(&tsl), Arc::clone(&listener));
-        commands.spawn(async move {
-            // Boxed, since it is large, and is moved until it is first polled.
-            let result = timeout(bound, Box::pin(carry_out(&*tsl, command))).await;
-            asker.tell(result.unwrap_or(Err(Error::NoAnswer)), &*listener);
-        });
     }
-    commands.close();
-    commands.wait().await;
 }
 
 async fn tell(mut events: mpsc::UnboundedReceiver<Event>, listener: Arc<dyn Listener>) {
@@ -125,10 +136,15 @@ async fn tell(mut events: mpsc::UnboundedReceiver<Event>, listener: Arc<dyn List
     listener.event(None);
 }
 
-async fn carry_out<T: Tsl>(tsl: &T, command: Command) -> Result<Outcome> {
-    match command {
-        // Done where the events go.
-        Command::Subscribe => Ok(Outcome::Done),
+/// What a command has led to.
+enum Done {
+    Outcome(Outcome),
+    Subscribed(mpsc::UnboundedReceiver<Event>),
+}
+
+async fn carry_out<T: Tsl>(tsl: &T, command: Command) -> Result<Done> {
+    let outcome = match command {
+        Command::Subscribe => return tsl.subscribe().await.map(Done::Subscribed),
         Command::Configure(settings) => tsl.config_set(settings).await.map(|()| Outcome::Done),
         Command::Dump => tsl.session_dump().await.map(Outcome::Table),
         Command::Get(id) => tsl
@@ -139,5 +155,6 @@ async fn carry_out<T: Tsl>(tsl: &T, command: Command) -> Result<Outcome> {
         Command::New(new) => tsl.session_new(new).await.map(Outcome::Created),
         Command::Set(set) => tsl.session_set(set).await.map(|()| Outcome::Done),
         Command::Delete(id) => tsl.session_del(id).await.map(|()| Outcome::Done),
-    }
+    };
+    outcome.map(Done::Outcome)
 }

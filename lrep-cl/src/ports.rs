@@ -12,12 +12,13 @@
 //! or several parts when there are more clients than ranges; what is left over is somebody's reserve.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use ahash::HashMap;
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// Ports of one call: RTP and RTCP towards the answerer, then towards the offerer.
@@ -172,7 +173,7 @@ impl Ports {
             parts,
             in_use: vec![0; usize::from(u16::MAX) + 1],
             occupied: 0,
-            released: HashMap::new(),
+            released: HashMap::default(),
             resting: VecDeque::new(),
         }
     }
@@ -408,6 +409,8 @@ fn ports_of(block: u16) -> impl Iterator<Item = u16> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use proptest::prelude::*;
 

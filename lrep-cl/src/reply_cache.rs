@@ -6,12 +6,12 @@
 //! times in five seconds. The cookie alone is no key: process ids and sequence numbers repeat
 //! after a restart of the SIP server and between hosts.
 
-use std::collections::VecDeque;
-use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use ahash::HashMap;
+use ahash::RandomState;
+use hashlink::LinkedHashMap;
+use hashlink::linked_hash_map::Entry;
 
 /// How long an answer is kept.
 pub const LIFE: Duration = Duration::from_secs(40);
@@ -31,18 +31,26 @@ pub enum Known {
 #[derive(Debug)]
 pub struct ReplyCache<K> {
     capacity: usize,
-    entries: HashMap<K, Option<Vec<u8>>>,
-    /// The keys of answered requests, oldest first.
-    answered: VecDeque<(Instant, K)>,
+    /// The ones begun or answered longest ago come first.
+    entries: LinkedHashMap<K, State, RandomState>,
+    /// How many of them are answered.
+    answered: usize,
 }
 
-impl<K: Clone + Eq + Hash> ReplyCache<K> {
+/// How far a request has come.
+#[derive(Debug)]
+struct State {
+    since: Instant,
+    answer: Option<Vec<u8>>,
+}
+
+impl<K: Eq + Hash> ReplyCache<K> {
     /// A cache of at most `capacity` answers; requests in flight come on top of these.
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity,
-            entries: HashMap::default(),
-            answered: VecDeque::new(),
+            entries: LinkedHashMap::default(),
+            answered: 0,
         }
     }
 
@@ -50,12 +58,15 @@ impl<K: Clone + Eq + Hash> ReplyCache<K> {
     pub fn begin(&mut self, key: K, now: Instant) -> Known {
         self.expire(now);
         match self.entries.entry(key) {
-            Entry::Occupied(known) => match known.get() {
+            Entry::Occupied(known) => match &known.get().answer {
                 Some(answer) => Known::Answered(answer.clone()),
                 None => Known::InFlight,
             },
             Entry::Vacant(new) => {
-                new.insert(None);
+                new.insert(State {
+                    since: now,
+                    answer: None,
+                });
                 Known::New
             }
         }
@@ -63,31 +74,46 @@ impl<K: Clone + Eq + Hash> ReplyCache<K> {
 
     /// Keeps the answer to a request. The oldest answer makes room when the cache is full.
     pub fn finish(&mut self, key: K, answer: Vec<u8>, now: Instant) {
-        if self.answered.len() >= self.capacity {
-            if let Some((_, oldest)) = self.answered.pop_front() {
-                self.entries.remove(&oldest);
+        while self.answered >= self.capacity {
+            match self.entries.pop_front() {
+                Some((key, state)) if state.answer.is_none() => {
+                    // Who waits for an answer is not forgotten.
+                    let state = State {
+                        since: now,
+                        answer: None,
+                    };
+                    self.entries.insert(key, state);
+                }
+                Some(_) => self.answered -= 1,
+                None => return,
             }
         }
-        self.entries.insert(key.clone(), Some(answer));
-        self.answered.push_back((now, key));
+        let state = State {
+            since: now,
+            answer: Some(answer),
+        };
+        let before = self.entries.insert(key, state);
+        if before.is_none_or(|state| state.answer.is_none()) {
+            self.answered += 1;
+        }
     }
 
     /// The answers that are kept, oldest first, and since when.
     pub fn answers(&self) -> impl Iterator<Item = (&K, &[u8], Instant)> {
-        self.answered.iter().filter_map(|(since, key)| {
-            let answer = self.entries.get(key)?.as_deref()?;
-            Some((key, answer, *since))
-        })
+        self.entries
+            .iter()
+            .filter_map(|(key, state)| Some((key, state.answer.as_deref()?, state.since)))
     }
 
     fn expire(&mut self, now: Instant) {
-        while let Some((since, _)) = self.answered.front() {
-            if now.saturating_duration_since(*since) < LIFE {
-                break;
-            }
-            if let Some((_, key)) = self.answered.pop_front() {
-                self.entries.remove(&key);
-            }
+        let is_old = |since: Instant| now.saturating_duration_since(since) >= LIFE;
+        while let Some((_, state)) = self
+            .entries
+            .front()
+            .filter(|(_, state)| is_old(state.since))
+        {
+            self.answered -= usize::from(state.answer.is_some());
+            self.entries.pop_front();
         }
     }
 }
@@ -139,6 +165,33 @@ mod tests {
     }
 
     #[test]
+    fn a_full_cache_forgets_nobody_who_waits() {
+        let now = Instant::now();
+        let mut cache = ReplyCache::new(1);
+        cache.begin("a", now);
+        for key in ["b", "c"] {
+            cache.begin(key, now);
+            cache.finish(key, ANSWER.to_vec(), now);
+        }
+        assert_eq!(cache.begin("a", now), Known::InFlight);
+        cache.finish("a", ANSWER.to_vec(), now);
+        let kept: Vec<_> = cache.answers().map(|(key, ..)| *key).collect();
+        assert_eq!(kept, ["a"]);
+    }
+
+    #[test]
+    fn an_answer_that_is_given_anew_is_kept_once() {
+        let now = Instant::now();
+        let mut cache = ReplyCache::new(2);
+        for answer in [b"1", b"2"] {
+            cache.finish("a", answer.to_vec(), now);
+        }
+        cache.finish("b", b"3".to_vec(), now);
+        let kept: Vec<_> = cache.answers().map(|(_, answer, _)| answer).collect();
+        assert_eq!(kept, [b"2", b"3"]);
+    }
+
+    #[test]
     fn nothing_is_left_behind_when_all_has_expired() {
         let now = Instant::now();
         let mut cache = ReplyCache::new(100);
@@ -147,6 +200,6 @@ mod tests {
             cache.finish(key, ANSWER.to_vec(), now);
         }
         cache.begin(99, now + LIFE);
-        assert_eq!((cache.entries.len(), cache.answered.len()), (1, 0));
+        assert_eq!((cache.entries.len(), cache.answered), (1, 0));
     }
 }

@@ -3,13 +3,13 @@
 //! The edge of the controller: moves bytes between sockets, TSLs and the [`Core`], and tells it
 //! the time.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ahash::HashMap;
 use parking_lot::Mutex;
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -311,7 +311,7 @@ impl Service {
                 actions,
                 orders,
                 opened,
-                connections: HashMap::new(),
+                connections: HashMap::default(),
                 connection: 0,
                 alarm: None,
             }),

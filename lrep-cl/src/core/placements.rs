@@ -2,19 +2,17 @@
 
 //! Where calls are: a call stays with the TSL it was given to.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ahash::HashMap;
+use ahash::RandomState;
+use hashlink::LinkedHashMap;
 
 /// The TSL of each call, by Call-ID, until it was not asked for a while.
 #[derive(Debug)]
 pub struct Placements {
     life: Duration,
-    places: HashMap<Arc<[u8]>, (usize, Instant)>,
-    /// When each is forgotten, the next one first.
-    ends: BTreeSet<(Instant, Arc<[u8]>)>,
+    /// With the time when it was asked for last; what nobody has asked for the longest comes first.
+    places: LinkedHashMap<Box<[u8]>, (usize, Instant), RandomState>,
 }
 
 impl Placements {
@@ -22,12 +20,11 @@ impl Placements {
     pub fn new(life: Duration, size: usize) -> Self {
         Self {
             life,
-            places: HashMap::with_capacity_and_hasher(size, Default::default()),
-            ends: BTreeSet::new(),
+            places: LinkedHashMap::with_capacity_and_hasher(size, RandomState::default()),
         }
     }
 
-    /// Each is kept for this long from now on, after it was touched.
+    /// Each is kept for this long after it was last touched.
     pub fn set_life(&mut self, life: Duration) {
         self.life = life;
     }
@@ -39,30 +36,26 @@ impl Placements {
 
     /// The call is at this TSL, and was asked for just now.
     pub fn touch(&mut self, call_id: &[u8], tsl: usize, now: Instant) {
-        let key = match self.places.remove_entry(call_id) {
-            Some((key, (_, end))) => {
-                self.ends.remove(&(end, Arc::clone(&key)));
-                key
+        let place = (tsl, now);
+        match self.places.to_back(call_id) {
+            Some(known) => *known = place,
+            None => {
+                self.places.insert(call_id.into(), place);
             }
-            None => call_id.into(),
-        };
-        let end = now + self.life;
-        self.ends.insert((end, Arc::clone(&key)));
-        self.places.insert(key, (tsl, end));
+        }
     }
 
     /// Forgets what was not asked for long enough.
     pub fn expire(&mut self, now: Instant) {
-        while self.ends.first().is_some_and(|(end, _)| *end <= now) {
-            if let Some((_, key)) = self.ends.pop_first() {
-                self.places.remove(&key);
-            }
+        while self.deadline().is_some_and(|end| end <= now) {
+            self.places.pop_front();
         }
     }
 
     /// When [`Self::expire`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        self.ends.first().map(|(end, _)| *end)
+        let (_, (_, touched)) = self.places.front()?;
+        Some(*touched + self.life)
     }
 }
 
@@ -89,7 +82,18 @@ mod tests {
         );
         assert_eq!(placements.deadline(), Some(now + life / 2 + life));
         placements.expire(now + life * 2);
-        assert_eq!((placements.places.len(), placements.ends.len()), (0, 0));
-        assert_eq!(placements.deadline(), None);
+        assert_eq!((placements.places.len(), placements.deadline()), (0, None));
+    }
+
+    #[test]
+    fn another_life_counts_for_what_is_there() {
+        let now = Instant::now();
+        let life = Duration::from_secs(3600);
+        let mut placements = Placements::new(life, 0);
+        placements.touch(b"a", 1, now);
+        placements.set_life(life / 2);
+        assert_eq!(placements.deadline(), Some(now + life / 2));
+        placements.expire(now + life / 2);
+        assert_eq!(placements.get(b"a"), None);
     }
 }

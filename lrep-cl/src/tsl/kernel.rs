@@ -9,12 +9,13 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use futures_util::StreamExt;
-use genetlink::message::RawGenlMessage;
 use genetlink::{GenetlinkError, GenetlinkHandle, new_connection};
 use genl_proto::generated::{Command, GROUP_EVENTS, GROUP_REPORTS};
 use genl_proto::{Answer, Message, Request};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_generic::GenlMessage;
 use netlink_proto::sys::AsyncSocket;
+use netlink_proto::sys::protocols::NETLINK_GENERIC;
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::sync::mpsc;
@@ -31,6 +32,9 @@ const DUMP_ATTEMPTS: usize = 4;
 
 /// Bytes of events that may wait in the kernel, which takes some 2 KiB for one.
 const UNHEARD_MAX: usize = 8 * 1024 * 1024;
+
+/// What the module tells unasked.
+type Told = NetlinkMessage<GenlMessage<Message>>;
 
 /// The number of no family.
 const UNKNOWN: u16 = 0;
@@ -129,7 +133,7 @@ impl Kernel {
     async fn listen<T: Send + 'static>(
         &self,
         group: &'static str,
-        read: fn(NetlinkMessage<RawGenlMessage>) -> Option<T>,
+        read: fn(Told) -> Option<T>,
     ) -> Result<mpsc::UnboundedReceiver<T>> {
         let family = self
             .handle
@@ -141,7 +145,8 @@ impl Kernel {
             .get(group)
             .ok_or_else(|| Error::Channel(format!("no multicast group `{group}`")))?;
         // A socket of its own, so that a flood of events cannot push answers out.
-        let (mut connection, _, messages) = new_connection().map_err(channel_error)?;
+        let (mut connection, _, messages) =
+            netlink_proto::new_connection(NETLINK_GENERIC).map_err(channel_error)?;
         let socket = connection.socket_mut().socket_mut();
         // Calls may end faster than this process is let run. With less room, more is read anew.
         let _ = setsockopt(&*socket, sockopt::RcvBufForce, &UNHEARD_MAX);
@@ -218,11 +223,11 @@ fn names_a_session(request: &Request) -> bool {
 }
 
 /// What an unasked message tells. One that cannot be read is as good as lost.
-fn event(message: NetlinkMessage<RawGenlMessage>) -> Option<Event> {
+fn event(message: Told) -> Option<Event> {
     match message.payload {
-        NetlinkPayload::InnerMessage(raw) => match answer(raw) {
-            Some(Answer::Ended(session, reason)) => Some(Event::Ended(session, reason)),
-            Some(Answer::Alarm(alarm)) => Some(Event::Alarm(alarm)),
+        NetlinkPayload::InnerMessage(inner) => match inner.payload.answer() {
+            Ok(Answer::Ended(session, reason)) => Some(Event::Ended(session, reason)),
+            Ok(Answer::Alarm(alarm)) => Some(Event::Alarm(alarm)),
             _ => Some(Event::Overrun),
         },
         NetlinkPayload::Overrun(_) => Some(Event::Overrun),
@@ -231,19 +236,14 @@ fn event(message: NetlinkMessage<RawGenlMessage>) -> Option<Event> {
 }
 
 /// The report in an unasked message. One that cannot be read is as good as lost.
-fn report(message: NetlinkMessage<RawGenlMessage>) -> Option<Report> {
+fn report(message: Told) -> Option<Report> {
     match message.payload {
-        NetlinkPayload::InnerMessage(raw) => match answer(raw) {
-            Some(Answer::Report(report)) => Some(report),
+        NetlinkPayload::InnerMessage(inner) => match inner.payload.answer() {
+            Ok(Answer::Report(report)) => Some(report),
             _ => None,
         },
         _ => None,
     }
-}
-
-fn answer(raw: RawGenlMessage) -> Option<Answer> {
-    let message = raw.parse_into_genlmsg::<Message>().ok()?;
-    message.payload.answer().ok()
 }
 
 fn of_refusal(refusal: Refusal) -> Error {
