@@ -189,7 +189,10 @@ impl Known {
     /// Nothing but what was signalled.
     fn new(stream: Stream) -> Self {
         let now = time::now().as_ms();
-        let state = |side| State::new(&stream.policy(side), now);
+        let state = |side| match stream.learns_at(side) {
+            true => State::new(&stream.policy(side), now),
+            false => State::signalled(stream.endpoint(side).remote.map(Source::from), now),
+        };
         Self {
             stream,
             a: state(Side::A),

@@ -115,9 +115,21 @@ impl State {
     /// [`Signalled`](Mode::Signalled) there is nothing to learn.
     #[must_use]
     pub fn new(policy: &Policy, now: u64) -> Self {
-        let signalled = policy.media.filter(|_| policy.mode == Mode::Signalled);
+        match policy.mode {
+            Mode::Signalled => Self::signalled(policy.media, now),
+            Mode::Nat | Mode::Open => Self {
+                remote: None,
+                is_locked: false,
+                contender: None,
+            },
+        }
+    }
+
+    /// The remote is the signalled one, if there is any, and nothing is to be learned.
+    #[must_use]
+    pub fn signalled(remote: Option<Source>, now: u64) -> Self {
         Self {
-            remote: signalled.map(|source| Candidate {
+            remote: remote.map(|source| Candidate {
                 source,
                 rank: Rank::Exact,
                 ssrc: 0,
@@ -126,7 +138,7 @@ impl State {
                 since: now,
                 heard: now,
             }),
-            is_locked: policy.mode == Mode::Signalled,
+            is_locked: true,
             contender: None,
         }
     }

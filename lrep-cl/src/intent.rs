@@ -321,10 +321,40 @@ fn theirs(
 }
 
 fn ipv4(field: &'static str, bytes: &[u8]) -> Result<Ipv4Addr, Refusal> {
-    text(field, bytes)?.parse().map_err(|_| Refusal::NotIpv4 {
+    if let Some(octets) = octets(bytes) {
+        return Ok(octets.into());
+    }
+    // It may be no text at all.
+    let text = text(field, bytes)?;
+    Err(Refusal::NotIpv4 {
         field,
-        text: bytes.to_vec(),
+        text: text.into(),
     })
+}
+
+/// The octets of an address in its usual form, as inet_pton(3) takes it: without leading zeros, which
+/// some take for octal.
+fn octets(bytes: &[u8]) -> Option<[u8; 4]> {
+    let mut parts = bytes.split(|byte| *byte == b'.');
+    let mut octets = [0; 4];
+    for octet in &mut octets {
+        let part = parts.next()?;
+        if part.len() > 1 && part.starts_with(b"0") {
+            return None;
+        }
+        *octet = decimal(part)?.try_into().ok()?;
+    }
+    parts.next().is_none().then_some(octets)
+}
+
+/// A number of digits only, one at least.
+fn decimal(bytes: &[u8]) -> Option<u64> {
+    let digit = |number: u64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    let (first, rest) = bytes.split_first()?;
+    rest.iter().try_fold(digit(0, first)?, digit)
 }
 
 fn number<T: TryFrom<u64>>(field: &'static str, bytes: &[u8]) -> Result<T, Refusal> {
@@ -332,14 +362,7 @@ fn number<T: TryFrom<u64>>(field: &'static str, bytes: &[u8]) -> Result<T, Refus
         field,
         text: bytes.to_vec(),
     };
-    let digit = |number: u64, byte: &u8| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    };
-    if bytes.is_empty() {
-        return Err(bad());
-    }
-    let number = bytes.iter().try_fold(0, digit).ok_or_else(bad)?;
+    let number = decimal(bytes).ok_or_else(bad)?;
     T::try_from(number).map_err(|_| bad())
 }
 
@@ -356,6 +379,8 @@ fn text<'a>(field: &'static str, bytes: &'a [u8]) -> Result<&'a str, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::protocol::lrkproxy::{Command, Framing, decode};
 
@@ -550,6 +575,22 @@ mod tests {
         };
         let media = wanted(&relay(request), &addresses(), &fixed).expect("usable");
         assert_eq!(media.timeout, Duration::from_secs(30));
+    }
+
+    proptest! {
+        #[test]
+        fn an_address_is_what_the_standard_library_takes_for_one(
+            text in "[0-9]{1,4}(\\.[0-9]{0,4}){2,4}|[0-9.]{0,16}|.{0,16}",
+        ) {
+            let wanted: Option<Ipv4Addr> = text.parse().ok();
+            prop_assert_eq!(octets(text.as_bytes()).map(Ipv4Addr::from), wanted);
+        }
+
+        #[test]
+        fn an_address_is_read_as_it_prints(address: Ipv4Addr) {
+            let octets = octets(address.to_string().as_bytes());
+            prop_assert_eq!(octets, Some(address.octets()));
+        }
     }
 
     #[test]
