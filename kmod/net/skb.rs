@@ -191,13 +191,16 @@ impl<'r, V: Version> Packet<'r, V> {
         data
     }
 
+    /// Whether so many bytes are linear, so that no call is needed.
     #[inline(always)]
     fn has_linear(&self, bytes: usize) -> bool {
         // A kernel that moves packets wherever they might move does so in the calls that are
         // skipped otherwise.
-        if cfg!(CONFIG_FAIL_SKB_REALLOC) {
-            return false;
-        }
+        !cfg!(CONFIG_FAIL_SKB_REALLOC) && self.is_linear(bytes)
+    }
+
+    #[inline(always)]
+    fn is_linear(&self, bytes: usize) -> bool {
         if bytes <= self.linear as usize {
             return true;
         }
@@ -247,7 +250,7 @@ impl<'r, V: Version> Packet<'r, V> {
     /// Whether so many bytes are linear, in one packet of the wire.
     #[inline(always)]
     pub(crate) fn is_plain<B: Bytes>(&mut self) -> bool {
-        let is_plain = self.has_linear(size_of::<B>()) && !self.is_aggregate();
+        let is_plain = self.is_linear(size_of::<B>()) && !self.is_aggregate();
         if is_plain {
             // INVARIANT: They are.
             self.linear = self.linear.max(size_of::<B>() as u32);

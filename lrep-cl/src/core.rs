@@ -23,7 +23,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use ahash::HashMap;
+use ahash::{HashMap, RandomState};
+use hashlink::LinkedHashMap;
 use tracing::{debug, error, info, warn};
 
 use self::command::{Command, Outcome, Token};
@@ -50,6 +51,9 @@ use crate::tsl::{self, Event, SessionState};
 /// Longest wait for a TSL before an `S` or a `D` is answered without its outcome. Clients must
 /// have their answer within 400 ms.
 pub const ANSWER_BOUND: Duration = Duration::from_millis(300);
+
+/// SIP servers of which it is remembered what they were told. One that is forgotten is told anew.
+const SERVERS_MAX: usize = 4_096;
 
 /// Answers kept for retransmissions.
 const CACHED_ANSWERS: usize = 65_536;
@@ -145,8 +149,8 @@ pub struct Core {
     /// By the number of the set.
     balancers: BTreeMap<u32, Balancer>,
     placements: Placements,
-    /// The TSL whose addresses a SIP server was told last.
-    homes: HashMap<SipServer, usize>,
+    /// The TSL whose addresses a SIP server was told last; who was heard the longest ago comes first.
+    homes: LinkedHashMap<SipServer, usize, RandomState>,
     cache: ReplyCache<(Client, Vec<u8>)>,
     sources: Sources,
     new_calls: Bucket,
@@ -191,7 +195,7 @@ impl Core {
             balancers: balancers(&config),
             config,
             layers,
-            homes: HashMap::default(),
+            homes: LinkedHashMap::default(),
             cache: ReplyCache::new(CACHED_ANSWERS),
             sources: Sources::default(),
             new_calls: Bucket::new(now),
@@ -553,7 +557,7 @@ impl Core {
         let Some((tsl, media)) = chosen else {
             return Err(refusal.unwrap_or(Refusal::NoTsl { set }));
         };
-        self.homes.insert(client.server(), tsl);
+        self.set_home(client.server(), tsl);
         self.watch_ports(tsl, &media, relay.call_id, now);
         Ok((tsl, media))
     }
@@ -897,6 +901,14 @@ impl Core {
         !self.draining && self.layers.iter().any(serves)
     }
 
+    fn set_home(&mut self, server: SipServer, tsl: usize) {
+        self.homes.insert(server, tsl);
+        if self.homes.len() > SERVERS_MAX {
+            self.homes.pop_front();
+        }
+    }
+
+    /// What a client is told: of a TSL that may be given calls and has ports left, if there is one.
     fn node_config(&mut self, client: Client, now: Instant) -> NodeConfig {
         let set = self.set_of(client);
         let server = client.server();
@@ -906,15 +918,24 @@ impl Core {
         let home = self.homes.get(&server).copied();
         let known = home.filter(|home| places.contains(home));
         let alive = known.filter(|&home| self.layers[home].is_usable(now));
+        let part = self.config.part_of(server.1);
+        let has_ports = |layer: &Layer| !layer.ports.recommend(part, now).is_exhausted;
+        let roomy = alive.filter(|&home| has_ports(&self.layers[home]));
         let name = format!("{server:?}");
-        let chosen = alive
+        let chosen = roomy
+            .or_else(|| {
+                let mut roomy = places.clone();
+                roomy.retain(|&place| has_ports(&self.layers[place]));
+                self.balance(&roomy, name.as_bytes(), now)
+            })
+            .or(alive)
             .or_else(|| self.balance(&places, name.as_bytes(), now))
             .or(known)
             .or_else(|| places.first().copied())
             .unwrap_or(0);
-        self.homes.insert(server, chosen);
+        self.set_home(server, chosen);
         let layer = &self.layers[chosen];
-        let ports = layer.ports.recommend(self.config.part_of(server.1), now);
+        let ports = layer.ports.recommend(part, now);
         let config = NodeConfig {
             start_port: ports.start,
             end_port: ports.end,

@@ -7,10 +7,14 @@ use std::time::{Duration, Instant};
 use ahash::RandomState;
 use hashlink::LinkedHashMap;
 
+/// Calls that are remembered at most. One that is forgotten is looked for at all TSLs.
+const MOST: usize = 1 << 20;
+
 /// The TSL of each call, by Call-ID, until it was not asked for a while.
 #[derive(Debug)]
 pub struct Placements {
     life: Duration,
+    most: usize,
     /// With the time when it was asked for last; what nobody has asked for the longest comes first.
     places: LinkedHashMap<Box<[u8]>, (usize, Instant), RandomState>,
 }
@@ -20,6 +24,7 @@ impl Placements {
     pub fn new(life: Duration, size: usize) -> Self {
         Self {
             life,
+            most: MOST,
             places: LinkedHashMap::with_capacity_and_hasher(size, RandomState::default()),
         }
     }
@@ -41,6 +46,9 @@ impl Placements {
             Some(known) => *known = place,
             None => {
                 self.places.insert(call_id.into(), place);
+                if self.places.len() > self.most {
+                    self.places.pop_front();
+                }
             }
         }
     }
@@ -95,5 +103,17 @@ mod tests {
         assert_eq!(placements.deadline(), Some(now + life / 2));
         placements.expire(now + life / 2);
         assert_eq!(placements.get(b"a"), None);
+    }
+
+    #[test]
+    fn the_call_nobody_asked_for_the_longest_makes_room() {
+        let now = Instant::now();
+        let mut placements = Placements::new(Duration::from_secs(3600), 0);
+        placements.most = 2;
+        for call_id in [b"a", b"b", b"a", b"c"] {
+            placements.touch(call_id, 1, now);
+        }
+        let found = [b"a", b"b", b"c"].map(|call_id| placements.get(call_id).is_some());
+        assert_eq!(found, [true, false, true]);
     }
 }

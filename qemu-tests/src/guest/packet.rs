@@ -194,6 +194,16 @@ impl Build {
         Ok(frame)
     }
 
+    /// A frame with the same IP header, and other bytes than UDP's behind it.
+    pub fn frame_of(&self, from: [u8; 6], to: [u8; 6], bytes: &[u8]) -> Result<Vec<u8>> {
+        let builder = PacketBuilder::ethernet2(from, to).ip(self.ip()?);
+        let mut frame = Vec::with_capacity(builder.size(bytes.len()));
+        builder
+            .write(&mut frame, IpNumber::UDP, bytes)
+            .context("cannot build a packet")?;
+        Ok(frame)
+    }
+
     fn ip(&self) -> Result<IpHeaders> {
         match (self.from.ip(), self.to.ip()) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {

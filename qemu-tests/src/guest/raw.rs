@@ -46,6 +46,11 @@ impl RawSocket {
         datagram.frame(self.from, self.to)
     }
 
+    /// A frame with the same IP header, and other bytes than UDP's behind it.
+    pub fn frame_of(&self, datagram: &Build, bytes: &[u8]) -> Result<Vec<u8>> {
+        datagram.frame_of(self.from, self.to, bytes)
+    }
+
     /// Lets frames be sent that leave work to the device.
     pub fn accept_offload(&self) -> Result<()> {
         set_packet_option(&self.socket, PACKET_VNET_HDR)

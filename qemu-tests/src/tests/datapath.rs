@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use genl_proto::generated::{DropReason, LOCAL_ADDRESSES_MAX, StreamKind, quality};
 
 use super::fixture::{Call, LOCALS, PORTS, expect, idle_relay, rtcp_of, session_on, streams};
@@ -52,6 +52,7 @@ pub const ON_SOME_PATHS: &[Test] = tests_on_paths![
     other_traffic_is_untouched: IPV4 IPV6,
     two_parties_share_one_port_and_a_third_is_refused: IPV4 IPV6,
     a_packet_too_big_for_the_path_is_fragmented_when_it_may_be: IPV4 IPV4_TO_IPV6,
+    a_packet_without_a_whole_udp_header_is_dropped_by_the_host: IPV4 IPV6,
 ];
 
 const COUNT: u16 = 100;
@@ -580,6 +581,40 @@ fn a_packet_that_lies_about_its_length_is_dropped(lab: &Lab, path: Path) -> Resu
             "{from_a:?}"
         );
     }
+    Ok(())
+}
+
+fn a_packet_without_a_whole_udp_header_is_dropped_by_the_host(lab: &Lab, path: Path) -> Result<()> {
+    let call = Call::new(lab, path)?;
+    let relay = &call.net.relay;
+    let (file, line) = match path.west_family() {
+        Family::Ipv4 => ("/proc/net/snmp", "Udp: "),
+        Family::Ipv6 => ("/proc/net/snmp6", "Udp6InErrors"),
+    };
+    // Of /proc/net/snmp the second such line has the numbers, the third of which are the errors.
+    let errors = || -> Result<u64> {
+        let text = relay.run("cat", &[file])?;
+        let numbers = text.lines().filter(|told| told.starts_with(line)).last();
+        let place = if line == "Udp: " { 3 } else { 1 };
+        let number = numbers.and_then(|numbers| numbers.split_whitespace().nth(place));
+        Ok(number.context("no such number")?.parse()?)
+    };
+    let before = errors()?;
+    let sender = call.callers_device()?;
+    let packet = Build::new(path.caller, path.west, &[]);
+    let [from, to] = [path.caller, path.west].map(|end| end.port().to_be_bytes());
+    // Both ports, and one of them only.
+    for begin in [&[from, to].concat(), &from[..]] {
+        sender.send(&sender.frame_of(&packet, begin)?)?;
+    }
+    let sent = call.caller.send_rtp(path.west, 0..10)?;
+    expect(&call.net.at_callee, path.east, path.callee, &sent)?;
+    ensure!(errors()? == before + 2, "{before} and then {}", errors()?);
+    let from_a = &call.counters()?[0];
+    ensure!(
+        from_a.packets == 10 && from_a.drops.is_empty(),
+        "{from_a:?}"
+    );
     Ok(())
 }
 

@@ -50,6 +50,9 @@ fn only_media_on_the_full_way_meets_post_routing(lab: &Lab, path: Path) -> Resul
     };
     for rule in [
         "add table inet t",
+        // Connection tracking works in a namespace as soon as a rule asks for it.
+        "add chain inet t i { type filter hook input priority 0; }",
+        "add rule inet t i ct state new counter",
         "add chain inet t c { type filter hook postrouting priority mangle; }",
         &format!("add rule inet t c udp dport 41000 {keyword} dscp set cs3 counter"),
     ] {

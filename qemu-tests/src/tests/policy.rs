@@ -20,14 +20,15 @@ use crate::guest::wait::{LIMIT, until};
 
 pub const ON_PATHS: &[Test] = tests_on_paths![
     dscp_and_hop_limit_are_set_and_ecn_is_kept: IPV4 IPV6 IPV4_TO_IPV6 IPV6_TO_IPV4,
+    only_the_payload_types_asked_for_pass: IPV4 IPV6,
+    only_the_pinned_source_passes: IPV4 IPV6,
+    a_rate_is_an_upper_limit: IPV4 IPV6,
+    connectivity_checks_and_keys_pass_beside_media: IPV4 IPV6 IPV4_TO_IPV6 IPV6_TO_IPV4,
+    plain_udp_passes_where_it_was_asked_for: IPV4 IPV6 IPV4_TO_IPV6 IPV6_TO_IPV4,
 ];
 
 pub const TESTS: &[Test] = tests![
-    only_the_payload_types_asked_for_pass,
-    only_the_pinned_source_passes,
-    a_rate_is_an_upper_limit,
     a_mark_chooses_the_route,
-    plain_udp_passes_where_it_was_asked_for,
     what_was_asked_is_told,
     an_end_is_told_with_all_that_was_asked,
 ];
@@ -74,8 +75,7 @@ fn dscp_and_hop_limit_are_set_and_ecn_is_kept(lab: &Lab, path: Path) -> Result<(
     Ok(())
 }
 
-fn only_the_payload_types_asked_for_pass(lab: &Lab) -> Result<()> {
-    let path = Path::IPV4;
+fn only_the_payload_types_asked_for_pass(lab: &Lab, path: Path) -> Result<()> {
     let caller = Asked {
         payload_types: Some((1 << 8) | (1 << 101)),
         ..Asked::default()
@@ -97,8 +97,7 @@ fn only_the_payload_types_asked_for_pass(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn only_the_pinned_source_passes(lab: &Lab) -> Result<()> {
-    let path = Path::IPV4;
+fn only_the_pinned_source_passes(lab: &Lab, path: Path) -> Result<()> {
     let caller = Asked::default().receiving(receiving::SSRC, 0xfeed_beef);
     let call = Call::with(lab, path, &session(path, caller, Asked::default()))?;
     let others = [0, 0xfeed_beee, 0xefbe_edfe].map(|source| rtp(source, 1, SIZE));
@@ -111,8 +110,7 @@ fn only_the_pinned_source_passes(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn a_rate_is_an_upper_limit(lab: &Lab) -> Result<()> {
-    let path = Path::IPV4;
+fn a_rate_is_an_upper_limit(lab: &Lab, path: Path) -> Result<()> {
     for (rate, a_second) in [
         (receiving::PACKET_RATE, 10),
         (receiving::BYTE_RATE, 10 * SIZE as u32),
@@ -156,8 +154,34 @@ fn a_mark_chooses_the_route(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn plain_udp_passes_where_it_was_asked_for(lab: &Lab) -> Result<()> {
-    let path = Path::IPV4;
+/// What shares a port with media where it is found out how to reach the party, and with which keys.
+fn connectivity_checks_and_keys_pass_beside_media(lab: &Lab, path: Path) -> Result<()> {
+    let call = Call::new(lab, path)?;
+    // A binding request (RFC 8489 section 5) without attributes, and the headers of a handshake
+    // (RFC 6347 section 4.1) and of application data (RFC 9147 section 4), each with 16 bytes more.
+    let mut binding = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+    binding.resize(20, 7);
+    let mut handshake = vec![22, 0xfe, 0xfd];
+    handshake.resize(13 + 16, 0);
+    let mut data = vec![0b0010_1100, 0, 1, 0, 16];
+    data.resize(5 + 16, 9);
+    let packets = [binding, handshake, data];
+    // What is too short for its kind, or of none, is nothing a stream of media carries.
+    let strange = packets.iter().map(|packet| packet[..12].to_vec());
+    let strange = strange.chain([vec![4; 40], vec![64; 40], vec![255; 40]]);
+    send_all(&call.caller.rtp, path.west, strange)?;
+    let sent = send_all(&call.caller.rtp, path.west, packets)?;
+    expect(&call.net.at_callee, path.east, path.callee, &sent)?;
+    let from_a = &call.counters()?[0];
+    ensure!(
+        from_a.packets == 3 && from_a.drops == [(DropReason::Malformed, 6)],
+        "{from_a:?}"
+    );
+    ensure!(from_a.quality.is_empty(), "{from_a:?}");
+    Ok(())
+}
+
+fn plain_udp_passes_where_it_was_asked_for(lab: &Lab, path: Path) -> Result<()> {
     let mut fax = session_on(path);
     fax.streams.truncate(1);
     fax.streams[0].kind = StreamKind::Udp;

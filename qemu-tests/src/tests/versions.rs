@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     a_zero_udp_checksum_stays_zero,
     ipv6_gets_the_checksum_that_ipv4_went_without,
     a_path_narrower_than_ipv6_allows_gets_fragments,
+    a_datagram_put_together_by_connection_tracking_is_one_packet,
 ];
 
 pub const ON_PATHS: &[Test] = tests_on_paths![
@@ -154,6 +155,31 @@ fn a_fragmented_datagram_belongs_to_local_sockets(lab: &Lab, path: Path) -> Resu
         call.caller.rtp.send_to(&payload, path.west)?;
         Ok(())
     })
+}
+
+/// Connection tracking puts fragments together before anybody else sees them.
+fn a_datagram_put_together_by_connection_tracking_is_one_packet(lab: &Lab) -> Result<()> {
+    let path = Path::IPV4;
+    let call = Call::new(lab, path)?;
+    for rule in [
+        "add table inet t",
+        "add chain inet t c { type filter hook input priority 0; }",
+        "add rule inet t c ct state new counter",
+    ] {
+        call.net.relay.run("nft", &[rule])?;
+    }
+    let payload = rtp(call.caller.source, 1, 4000);
+    call.caller.rtp.send_to(&payload, path.west)?;
+    call.callee.rtp.set_read_timeout(Some(LIMIT))?;
+    let mut buffer = [0; 5000];
+    let (length, from) = call.callee.rtp.recv_from(&mut buffer)?;
+    ensure!(
+        buffer[..length] == payload && from == path.east,
+        "another payload arrived, from {from}"
+    );
+    let from_a = &call.counters()?[0];
+    ensure!(from_a.packets == 1 && from_a.drops.is_empty(), "{from_a:?}");
+    Ok(())
 }
 
 fn a_packet_with_options_belongs_to_local_sockets(lab: &Lab, path: Path) -> Result<()> {

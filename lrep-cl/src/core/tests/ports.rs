@@ -3,7 +3,9 @@
 //! Where SIP servers are sent to hand out ports.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
+use super::model::World;
 use super::*;
 
 /// What a SIP server is told that is at this address.
@@ -57,4 +59,37 @@ fn sip_servers_are_told_ranges_of_their_own() {
         assert_eq!((told.start_port, told.end_port), (first, last), "{address}");
         assert!((first..=last).contains(&told.current_port), "{told:?}");
     }
+}
+
+#[test]
+fn a_sip_server_is_told_ports_of_a_tsl_that_has_some_left() {
+    let mut config = config(Algorithm::Linear);
+    for (tsl, range) in config
+        .tsls
+        .iter_mut()
+        .zip(["20000-20999", "30000-30999", "40000-40999"])
+    {
+        tsl.ports = vec![range.parse().expect(range)];
+    }
+    let mut world = World::new(config);
+    for (index, start) in [20000, 30000, 40000].into_iter().enumerate() {
+        for address in ["127.0.0.1", "127.0.0.2"] {
+            assert_eq!(told(&mut world.core, address).start_port, start);
+        }
+        let all = start..start + 1000;
+        world.core.layers[index].ports.occupy(all);
+    }
+    // When none has any, it stays where it is.
+    assert_eq!(told(&mut world.core, "127.0.0.1").start_port, 40000);
+}
+
+#[test]
+fn no_more_sip_servers_are_remembered_than_there_may_be() {
+    let config = config(Algorithm::Linear);
+    let mut core = Core::new(config, SEED, Instant::now(), &mut Vec::new());
+    for number in 0..2 * SERVERS_MAX as u32 {
+        let address = Ipv4Addr::from(number).to_string();
+        told(&mut core, &address);
+    }
+    assert_eq!(core.homes.len(), SERVERS_MAX);
 }
