@@ -133,7 +133,7 @@ pub struct Settings {
 
     /// Have the kernel give relay ports to no other socket of this host, by adding them to
     /// net.ipv4.ip_local_reserved_ports when the daemon starts. Needs the right to write there,
-    /// which the systemd unit does not give: there, use /etc/sysctl.d.
+    /// which the systemd unit gives, except in containers: there, use the host's /etc/sysctl.d.
     #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set)]
     pub reserve_ports: bool,
 

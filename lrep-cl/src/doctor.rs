@@ -158,8 +158,49 @@ fn listed(ports: &[RangeInclusive<u16>]) -> String {
     ranges.collect::<Vec<_>>().join(", ")
 }
 
-/// Chains that could drop media before the module sees it, of what `nft -j list ruleset` prints.
-pub fn firewall(ruleset: &Value, ports: &[RangeInclusive<u16>]) -> Vec<Finding> {
+/// Who takes media from the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taker {
+    /// The module, before routing.
+    Module,
+    /// A socket of the relay inside the daemon, as of any program.
+    Socket,
+}
+
+/// Where devices drop packets that came another way than an answer would go; each with the stricter
+/// of its own `rp_filter` and the one for all (Documentation/networking/ip-sysctl.rst).
+pub fn reverse_path(taker: Taker, devices: &[(String, u8)]) -> Finding {
+    const STRICT: u8 = 1;
+    let strict: Vec<_> = devices
+        .iter()
+        .filter(|(_, filter)| *filter == STRICT)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    match taker {
+        Taker::Module => Finding::good(
+            "forwarding",
+            "media needs neither net.ipv4.ip_forward nor another rp_filter: it is taken before them",
+        ),
+        Taker::Socket if strict.is_empty() => Finding::good(
+            "forwarding",
+            "media needs no net.ipv4.ip_forward, and no device has a strict rp_filter",
+        ),
+        Taker::Socket => Finding::advice(
+            "forwarding",
+            format!(
+                "rp_filter is strict at {}: media of parties that are routed another way is dropped",
+                strict.join(", ")
+            ),
+            format!(
+                "sysctl -w net.ipv4.conf.{}.rp_filter=2",
+                strict.join(".rp_filter=2 net.ipv4.conf.")
+            ),
+        ),
+    }
+}
+
+/// Chains that could drop media before it is taken, of what `nft -j list ruleset` prints.
+pub fn firewall(ruleset: &Value, taker: Taker, ports: &[RangeInclusive<u16>]) -> Vec<Finding> {
     let objects = ruleset["nftables"]
         .as_array()
         .map_or(&[][..], Vec::as_slice);
@@ -168,7 +209,10 @@ pub fn firewall(ruleset: &Value, ports: &[RangeInclusive<u16>]) -> Vec<Finding> 
     for chain in objects.iter().filter_map(|object| object.get("chain")) {
         let is_before = match chain["hook"].as_str() {
             Some("ingress") => true,
-            Some("prerouting") => chain["prio"].as_i64().is_some_and(|prio| prio < HOOK),
+            Some("prerouting") if taker == Taker::Module => {
+                chain["prio"].as_i64().is_some_and(|prio| prio < HOOK)
+            }
+            Some("prerouting" | "input") => taker == Taker::Socket,
             _ => false,
         };
         if !is_before {
@@ -202,10 +246,14 @@ pub fn firewall(ruleset: &Value, ports: &[RangeInclusive<u16>]) -> Vec<Finding> 
         ));
     }
     if findings.is_empty() {
-        findings.push(Finding::good(
-            "firewall",
-            "no nft chain before the relay drops packets; those of INPUT and FORWARD do not see media",
-        ));
+        let found = match taker {
+            Taker::Module => {
+                "no nft chain before the relay drops packets; those of INPUT and FORWARD do not see \
+                 media"
+            }
+            Taker::Socket => "no nft chain before the relay drops packets",
+        };
+        findings.push(Finding::good("firewall", found));
     }
     findings
 }
@@ -303,8 +351,8 @@ pub fn clock(source: &str) -> Finding {
         _ => Finding::advice(
             "clock",
             format!("{source} is slow to read, which every packet pays for"),
-            "cat /sys/devices/system/clocksource/clocksource0/available_clocksource # boot with \
-             clocksource= one of these: tsc, kvm-clock",
+            "echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource # or \
+             kvm-clock: what available_clocksource beside it names; clocksource= keeps it over a boot",
         ),
     }
 }
@@ -348,7 +396,9 @@ mod tests {
     #[test]
     fn only_chains_before_the_relay_that_drop_are_told() {
         let ports = [20000..=30007];
-        let find = |objects: Vec<Value>| firewall(&json!({ "nftables": objects }), &ports);
+        let look =
+            |taker, objects: Vec<Value>| firewall(&json!({ "nftables": objects }), taker, &ports);
+        let find = |objects| look(Taker::Module, objects);
         for (objects, verdict) in [
             (vec![], Verdict::Good),
             (
@@ -393,6 +443,31 @@ mod tests {
         assert_eq!(
             findings[0].cure.as_deref(),
             Some("nft insert rule ip t raw udp dport 20000-30007 accept")
+        );
+        // A socket is behind more of them.
+        for (hook, verdict) in [
+            ("prerouting", Verdict::Advice),
+            ("input", Verdict::Advice),
+            ("forward", Verdict::Good),
+            ("output", Verdict::Good),
+        ] {
+            let findings = look(Taker::Socket, vec![chain("c", hook, 0, "drop")]);
+            assert_eq!(verdicts(&findings), [verdict], "{hook}");
+        }
+    }
+
+    #[test]
+    fn a_strict_reverse_path_filter_concerns_sockets_only() {
+        let devices = [("eth0", 1), ("eth1", 2), ("eth2", 1)];
+        let devices = devices.map(|(name, filter)| (name.to_owned(), filter));
+        let verdict = |taker, devices| reverse_path(taker, devices).verdict;
+        assert_eq!(verdict(Taker::Module, &devices[..]), Verdict::Good);
+        assert_eq!(verdict(Taker::Socket, &devices[1..2]), Verdict::Good);
+        let finding = reverse_path(Taker::Socket, &devices);
+        assert_eq!(finding.verdict, Verdict::Advice);
+        assert_eq!(
+            finding.cure.as_deref(),
+            Some("sysctl -w net.ipv4.conf.eth0.rp_filter=2 net.ipv4.conf.eth2.rp_filter=2")
         );
     }
 

@@ -17,7 +17,7 @@ use super::block_on;
 use super::control::Control;
 use super::exit::Failure;
 use crate::config::{self, Config, DEFAULT_FILE, TslUrl};
-use crate::doctor::{self, Device, Finding, Verdict};
+use crate::doctor::{self, Device, Finding, Taker, Verdict};
 use crate::ephemeral::Ephemeral;
 use crate::operator::{Answer, Request};
 use crate::server::check_local;
@@ -26,6 +26,7 @@ use crate::tsl::kernel::Kernel;
 
 const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
 const DEVICES: &str = "/sys/class/net";
+const FILTERS: &str = "/proc/sys/net/ipv4/conf";
 
 /// Look for what keeps calls from working on this host, and say how to mend it
 ///
@@ -105,12 +106,13 @@ impl Doctor {
                 Ok(ephemeral) => findings.push(doctor::ports(&ephemeral, &ports)),
                 Err(error) => findings.push(unknown("ports", &error.to_string())),
             }
-            findings.extend(firewall(&ports));
+            let taker = match tsl.url {
+                TslUrl::Userspace => Taker::Socket,
+                _ => Taker::Module,
+            };
+            findings.extend(firewall(taker, &ports));
+            findings.push(doctor::reverse_path(taker, &filters()));
         }
-        findings.push(Finding::good(
-            "forwarding",
-            "media needs neither net.ipv4.ip_forward nor another rp_filter: it is taken before them",
-        ));
         let cpus = available_parallelism().map_or(1, usize::from);
         let devices = devices();
         findings.extend(devices.iter().map(|device| doctor::queues(device, cpus)));
@@ -146,10 +148,11 @@ fn module() -> Finding {
             ),
         ),
         Err(Failure::Because { text, code }) => {
-            let cure = if code == 69 {
-                "modprobe lreproxy"
-            } else {
-                "journalctl -k -g lreproxy"
+            let cure = match code {
+                69 => "modprobe lreproxy",
+                76 => "rmmod lreproxy && modprobe lreproxy # of the same release; ends calls",
+                77 => "sudo lrep-cl doctor",
+                _ => "journalctl -k -g lreproxy",
             };
             Finding::bad("module", text, cure)
         }
@@ -180,16 +183,36 @@ fn offloads(device: &str) -> Finding {
     }
 }
 
-fn firewall(ports: &[RangeInclusive<u16>]) -> Vec<Finding> {
+fn firewall(taker: Taker, ports: &[RangeInclusive<u16>]) -> Vec<Finding> {
     let listed = said("firewall", "nftables", "nft", &["-j", "list", "ruleset"]);
     let ruleset = listed.and_then(|text| {
         let unreadable = |error: serde_json::Error| unknown("firewall", &error.to_string());
         serde_json::from_str(&text).map_err(unreadable)
     });
     match ruleset {
-        Ok(ruleset) => doctor::firewall(&ruleset, ports),
+        Ok(ruleset) => doctor::firewall(&ruleset, taker, ports),
         Err(finding) => vec![finding],
     }
+}
+
+/// The reverse path filter of each device: its own or the one for all, whichever is the larger number.
+fn filters() -> Vec<(String, u8)> {
+    let filter = |device: &str| {
+        let text = fs::read_to_string(Path::new(FILTERS).join(device).join("rp_filter"));
+        text.ok()?.trim().parse::<u8>().ok()
+    };
+    let all = filter("all").unwrap_or_default();
+    let Ok(entries) = fs::read_dir(DEVICES) else {
+        return Vec::new();
+    };
+    let mut filters: Vec<_> = entries
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter_map(|device| Some((filter(&device)?.max(all), device)))
+        .map(|(filter, device)| (device, filter))
+        .collect();
+    filters.sort();
+    filters
 }
 
 /// Something that cannot be known.

@@ -61,6 +61,10 @@ enum Verb {
 
         #[command(flatten)]
         control: Control,
+
+        /// Print the TSLs as JSON instead of a table
+        #[arg(long)]
+        json: bool,
     },
     /// Give a TSL of the running daemon new calls again
     Enable {
@@ -69,6 +73,10 @@ enum Verb {
 
         #[command(flatten)]
         control: Control,
+
+        /// Print the TSLs as JSON instead of a table
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -132,8 +140,12 @@ impl Tsl {
             (None, None) => return Err(Failure::usage("say --listen, or list, disable or enable")),
             (None, Some(server)) => return server.run().map(|()| String::new()),
             (Some(Verb::List { control, json }), _) => (control, Request::Status, json),
-            (Some(Verb::Disable { tsl, control }), _) => (control, Request::Disable { tsl }, false),
-            (Some(Verb::Enable { tsl, control }), _) => (control, Request::Enable { tsl }, false),
+            (Some(Verb::Disable { tsl, control, json }), _) => {
+                (control, Request::Disable { tsl }, json)
+            }
+            (Some(Verb::Enable { tsl, control, json }), _) => {
+                (control, Request::Enable { tsl }, json)
+            }
         };
         match control.ask(&request)? {
             Answer::Status { status, .. } if json => Ok(format!("{}\n", json!(status.tsls))),
