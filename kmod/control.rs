@@ -218,11 +218,13 @@ static NO_TOTALS: Policy<{ slots(totals::MAX) }> = Policy::new::<TotalsAttribute
 
 /// Tells the listeners that a session has ended.
 pub(crate) fn notify_ended(net: Net, session: &Session, reason: EndReason) {
-    let sizes = [
-        message::likely_size(session),
-        message::session_size(session),
-    ];
-    let sent = FAMILY.notify(net, EVENTS, Command::SessionEnded, &sizes, |writer| {
+    let sizes = || {
+        [
+            message::likely_size(session),
+            message::session_size(session),
+        ]
+    };
+    let sent = FAMILY.notify(net, EVENTS, Command::SessionEnded, sizes, |writer| {
         message::write_session(writer, session, time::now())?;
         writer.u32(session::END_REASON, reason as u32)
     });
@@ -233,9 +235,9 @@ pub(crate) fn notify_ended(net: Net, session: &Session, reason: EndReason) {
 
 /// Tells the listeners of an alarm.
 pub(crate) fn notify_alarm(net: Net, told: &Told<'_>) {
-    let sizes = [message::ALARM_SIZE];
+    let sizes = || [message::ALARM_SIZE];
     // As for the end of a session.
-    let _ = FAMILY.notify(net, EVENTS, Command::Alarm, &sizes, |writer| {
+    let _ = FAMILY.notify(net, EVENTS, Command::Alarm, sizes, |writer| {
         message::write_alarm(writer, told)
     });
 }
@@ -247,9 +249,9 @@ pub(crate) fn are_reports_heard(net: Net, rcu: ReadSide<'_>) -> bool {
 
 /// Tells the listeners of an RTCP packet.
 pub(crate) fn notify_report(net: Net, report: &Report<'_>, rcu: ReadSide<'_>) {
-    let sizes = [message::REPORT_SIZE];
+    let sizes = || [message::REPORT_SIZE];
     // There will be another one.
-    let _ = FAMILY.notify_of_packet(net, REPORTS, Command::Report, &sizes, rcu, |writer| {
+    let _ = FAMILY.notify_of_packet(net, REPORTS, Command::Report, sizes, rcu, |writer| {
         message::write_report(writer, report)
     });
 }

@@ -590,12 +590,12 @@ impl Family {
     /// Builds an event, in the first of these sizes in bytes that it fits into, and sends it to the
     /// listeners of the family's group number `group` in `net`. Does nothing when there is none.
     /// May sleep.
-    pub(crate) fn notify(
+    pub(crate) fn notify<const SIZES: usize>(
         &'static self,
         net: Net,
         group: u32,
         command: proto::Command,
-        sizes: &[usize],
+        sizes: impl FnOnce() -> [usize; SIZES],
         write: impl Fn(&mut Writer<'_>) -> Result,
     ) -> Result {
         // Keeps the family registered until the event is sent.
@@ -622,12 +622,12 @@ impl Family {
 
     /// As [`notify`](Self::notify), in the middle of a packet's path: it takes memory and time, so it
     /// is for the few packets that somebody listens for. Does not sleep.
-    pub(crate) fn notify_of_packet(
+    pub(crate) fn notify_of_packet<const SIZES: usize>(
         &'static self,
         net: Net,
         group: u32,
         command: proto::Command,
-        sizes: &[usize],
+        sizes: impl FnOnce() -> [usize; SIZES],
         _: ReadSide<'_>,
         write: impl Fn(&mut Writer<'_>) -> Result,
     ) -> Result {
@@ -644,12 +644,12 @@ impl Family {
     /// # Safety
     ///
     /// The family must be registered, and stay so until this returns.
-    unsafe fn multicast(
+    unsafe fn multicast<const SIZES: usize>(
         &'static self,
         net: Net,
         group: u32,
         command: proto::Command,
-        sizes: &[usize],
+        sizes: impl FnOnce() -> [usize; SIZES],
         flags: bindings::gfp_t,
         write: impl Fn(&mut Writer<'_>) -> Result,
     ) -> Result {
@@ -665,10 +665,12 @@ impl Family {
             Ok(message)
         };
         let too_small = Err(EMSGSIZE);
-        let written = sizes.iter().fold(too_small, |written, size| match written {
-            Err(error) if error == EMSGSIZE => of_size(*size),
-            written => written,
-        });
+        let written = sizes()
+            .into_iter()
+            .fold(too_small, |written, size| match written {
+                Err(error) if error == EMSGSIZE => of_size(size),
+                written => written,
+            });
         let message = written.inspect_err(|_| {
             // Whoever listens finds out as if it had been too slow.
             // SAFETY: As above.

@@ -167,8 +167,9 @@ pub enum Taker {
     Socket,
 }
 
-/// Where devices drop packets that came another way than an answer would go; each with the stricter
-/// of its own `rp_filter` and the one for all (Documentation/networking/ip-sysctl.rst).
+/// Where devices drop packets that came another way than an answer would go; each with the larger
+/// of its own `rp_filter` and the one for all, which is the one that counts: 1 is strict, 2 is loose
+/// (Documentation/networking/ip-sysctl.rst).
 pub fn reverse_path(taker: Taker, devices: &[(String, u8)]) -> Finding {
     const STRICT: u8 = 1;
     let strict: Vec<_> = devices
@@ -191,9 +192,10 @@ pub fn reverse_path(taker: Taker, devices: &[(String, u8)]) -> Finding {
                 "rp_filter is strict at {}: media of parties that are routed another way is dropped",
                 strict.join(", ")
             ),
+            // With slashes, since names of devices may have dots.
             format!(
-                "sysctl -w net.ipv4.conf.{}.rp_filter=2",
-                strict.join(".rp_filter=2 net.ipv4.conf.")
+                "sysctl -w net/ipv4/conf/{}/rp_filter=2",
+                strict.join("/rp_filter=2 net/ipv4/conf/")
             ),
         ),
     }
@@ -467,7 +469,7 @@ mod tests {
         assert_eq!(finding.verdict, Verdict::Advice);
         assert_eq!(
             finding.cure.as_deref(),
-            Some("sysctl -w net.ipv4.conf.eth0.rp_filter=2 net.ipv4.conf.eth2.rp_filter=2")
+            Some("sysctl -w net/ipv4/conf/eth0/rp_filter=2 net/ipv4/conf/eth2/rp_filter=2")
         );
     }
 

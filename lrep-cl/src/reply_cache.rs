@@ -45,7 +45,7 @@ struct State {
 }
 
 impl<K: Eq + Hash> ReplyCache<K> {
-    /// A cache of at most `capacity` answers; requests in flight come on top of these.
+    /// A cache of at most `capacity` answers, one at least; requests in flight come on top of these.
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -74,18 +74,18 @@ impl<K: Eq + Hash> ReplyCache<K> {
 
     /// Keeps the answer to a request. The oldest answer makes room when the cache is full.
     pub fn finish(&mut self, key: K, answer: Vec<u8>, now: Instant) {
-        while self.answered >= self.capacity {
+        while self.answered >= self.capacity.max(1) {
             match self.entries.pop_front() {
-                Some((key, state)) if state.answer.is_none() => {
-                    // Who waits for an answer is not forgotten.
+                Some((_, state)) if state.answer.is_some() => self.answered -= 1,
+                // Who waits for an answer is not forgotten.
+                Some((key, state)) => {
                     let state = State {
                         since: now,
-                        answer: None,
+                        ..state
                     };
                     self.entries.insert(key, state);
                 }
-                Some(_) => self.answered -= 1,
-                None => return,
+                None => break,
             }
         }
         let state = State {
