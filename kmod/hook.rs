@@ -94,8 +94,8 @@ pub(crate) trait Relayed: Version + Sized {
     /// Whether it was sent to a local address.
     fn glance<'t>(header: &Self::Header, table: &'t Table) -> Glance<'t>;
 
-    /// Whether routers must drop the packet rather than fragment it.
-    fn dont_fragment(header: &Self::Header) -> bool;
+    /// Whether a packet may be sent in fragments of this length.
+    fn may_be_fragmented(packet: &Packet<'_, Self>, length: u32) -> bool;
 
     /// What the headers say, and the port the packet was sent to.
     fn parse(headers: &Self::Headers) -> (Arriving<Self::TransportAddress>, u16);
@@ -157,9 +157,8 @@ impl Relayed for Ipv4 {
         table.glance_ipv4(ipv4::destination(header))
     }
 
-    #[inline(always)]
-    fn dont_fragment(header: &Self::Header) -> bool {
-        ipv4::dont_fragment(header)
+    fn may_be_fragmented(packet: &Packet<'_, Self>, _: u32) -> bool {
+        !ipv4::dont_fragment(packet.header())
     }
 
     #[inline(always)]
@@ -257,10 +256,11 @@ impl Relayed for Ipv6 {
         table.glance_ipv6(ipv6::destination(header))
     }
 
-    #[inline(always)]
-    fn dont_fragment(_: &Self::Header) -> bool {
-        // RFC 8200 section 5.
-        true
+    fn may_be_fragmented(packet: &Packet<'_, Self>, length: u32) -> bool {
+        // Only by its sender (RFC 8200 section 5), who did it with one that was put together here.
+        packet
+            .longest_fragment()
+            .is_some_and(|longest| longest <= length)
     }
 
     #[inline(always)]
@@ -732,15 +732,15 @@ fn fragment<'r, V: Relayed>(
     packet: Packet<'r, V>,
 ) -> Result<Packet<'r, V>, Verdict> {
     let len = packet.longest(size_of::<V::Headers>() as u32);
-    if !V::dont_fragment(packet.header())
+    let mtu = exit.mtu().saturating_add_signed(growth.saturating_neg());
+    let mtu = mtu.max(V::LEAST_MTU);
+    if V::may_be_fragmented(&packet, mtu)
         || len <= V::LEAST_MTU
         || exit.fits(len.wrapping_add_signed(growth))
     {
         return Ok(packet);
     }
     leg.counters().drops().count(DropReason::TooBig, segments);
-    let mtu = exit.mtu().saturating_add_signed(growth.saturating_neg());
-    let mtu = mtu.max(V::LEAST_MTU);
     Err(V::reject(packet, IcmpError::TooBig { mtu }))
 }
 

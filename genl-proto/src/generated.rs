@@ -532,7 +532,9 @@ pub mod sending {
     pub const DSCP: u16 = 1;
 
     /// Time to live, or hop limit; one less than it arrived with when not
-    /// given. A packet whose own has run out is dropped in any case.
+    /// given. A packet whose own has run out is dropped in any case. Between
+    /// two relays that send to each other, and both set it, nothing ends what
+    /// goes round.
     pub const HOP_LIMIT: u16 = 2;
 
     /// Mark (fwmark) of the packets and of their route look-up; 0 when not

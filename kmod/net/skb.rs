@@ -544,6 +544,19 @@ impl Packet<'_, Ipv4> {
 }
 
 impl Packet<'_, Ipv6> {
+    /// Bytes of the longest fragment the packet was put together from, from the IP header on; none
+    /// when it came whole (`nf_ct_frag6_reasm()` of `net/ipv6/netfilter/nf_conntrack_reasm.c`).
+    pub(crate) fn longest_fragment(&self) -> Option<u32> {
+        if self.fields().ignore_df() == 0 {
+            return None;
+        }
+        let control = (&raw const self.raw().cb).cast::<bindings::inet6_skb_parm>();
+        // SAFETY: At PRE_ROUTING the control buffer is IPv6's (`ipv6_rcv()`), which any bytes are; it
+        // is aligned for pointers (`include/linux/skbuff.h`).
+        let longest = unsafe { (*control).frag_max_size };
+        Some(longest.into()).filter(|longest| *longest > 0)
+    }
+
     /// Lets this host fragment the packet, as it does with its own. Routers never do (RFC 8200
     /// section 5).
     pub(crate) fn allow_fragmentation(&mut self) {

@@ -7,17 +7,13 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::guest::packet::{Build, pseudo_header_sum, udp_checksum_at};
-use crate::guest::topology::Family;
+use crate::guest::packet::Build;
 
 /// The first flow's port; each further flow has the next one.
 const FIRST_PORT: u16 = 10_000;
 
 /// Most flows there can be.
 pub const MOST: usize = 50_000;
-
-/// Length of a UDP header (RFC 768).
-const UDP_HEADER: usize = 8;
 
 /// How a packet brings its UDP checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,17 +102,10 @@ pub fn frame(
         dont_fragment: ip.dont_fragment,
         ..Build::new(ends.from, ends.to, payload)
     };
-    let mut frame = datagram.frame(link.from, link.to)?;
-    if checksum == Checksum::Partial {
-        let length = u16::try_from(UDP_HEADER + payload.len()).context("a too long payload")?;
-        let sum = pseudo_header_sum(ends.from.ip(), ends.to.ip(), length);
-        let at = udp_checksum_at(Family::of(ends.from.ip()));
-        frame
-            .get_mut(at..at + 2)
-            .context("a frame without a UDP header")?
-            .copy_from_slice(&sum.to_be_bytes());
+    match checksum {
+        Checksum::Full => datagram.frame(link.from, link.to),
+        Checksum::Partial => datagram.partial_frame(link.from, link.to),
     }
-    Ok(frame)
 }
 
 #[cfg(test)]

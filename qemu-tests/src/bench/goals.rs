@@ -71,6 +71,12 @@ pub fn goals(figures: &[Figure]) -> Vec<Goal> {
             NftFlowtable,
             0.73,
         ),
+        ratio(
+            "lreproxy / ip_forward, conntrack",
+            Lreproxy,
+            Conntrack,
+            0.45,
+        ),
         ratio("lreproxy / nft DNAT and SNAT", Lreproxy, NftNat, 0.35),
         ratio("lreproxy / recvmmsg, sendmmsg", Lreproxy, Userspace, 0.20),
         ratio(

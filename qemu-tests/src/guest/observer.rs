@@ -14,6 +14,9 @@ use nix::sys::socket::{
 use super::capture::bind;
 use super::netns::Namespace;
 
+/// Longest frame there is: that of a device for jumbo frames.
+const LONGEST: usize = 9018;
+
 /// Sees all frames that arrive at a device, as long as it lives. It holds a clone of each until it is
 /// fetched.
 pub struct Observer {
@@ -32,7 +35,7 @@ impl Observer {
     /// The frames that have arrived and were not fetched yet.
     pub fn fetch(&self) -> Result<Vec<Vec<u8>>> {
         let mut frames = Vec::new();
-        let mut buffer = [0; 2048];
+        let mut buffer = vec![0; LONGEST];
         loop {
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(length) => frames.push(buffer.get(..length).unwrap_or_default().to_vec()),

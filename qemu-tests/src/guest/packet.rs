@@ -19,6 +19,9 @@ use super::topology::Family;
 /// Bytes of an Ethernet header.
 const ETHERNET: usize = 14;
 
+/// Bytes of a UDP header (RFC 768).
+const UDP_HEADER: usize = 8;
+
 /// What a captured UDP checksum was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checksum {
@@ -201,6 +204,20 @@ impl Build {
         builder
             .write(&mut frame, IpNumber::UDP, bytes)
             .context("cannot build a packet")?;
+        Ok(frame)
+    }
+
+    /// The same frame while a device is still to compute its UDP checksum.
+    pub fn partial_frame(&self, from: [u8; 6], to: [u8; 6]) -> Result<Vec<u8>> {
+        let mut frame = self.frame(from, to)?;
+        let length =
+            u16::try_from(UDP_HEADER + self.payload.len()).context("a too long payload")?;
+        let sum = pseudo_header_sum(self.from.ip(), self.to.ip(), length);
+        let at = udp_checksum_at(Family::of(self.from.ip()));
+        frame
+            .get_mut(at..at + 2)
+            .context("a frame without a UDP header")?
+            .copy_from_slice(&sum.to_be_bytes());
         Ok(frame)
     }
 

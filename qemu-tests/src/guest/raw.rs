@@ -46,6 +46,11 @@ impl RawSocket {
         datagram.frame(self.from, self.to)
     }
 
+    /// The same while a device is still to compute its UDP checksum.
+    pub fn partial_frame(&self, datagram: &Build) -> Result<Vec<u8>> {
+        datagram.partial_frame(self.from, self.to)
+    }
+
     /// A frame with the same IP header, and other bytes than UDP's behind it.
     pub fn frame_of(&self, datagram: &Build, bytes: &[u8]) -> Result<Vec<u8>> {
         datagram.frame_of(self.from, self.to, bytes)
@@ -56,7 +61,7 @@ impl RawSocket {
         set_packet_option(&self.socket, PACKET_VNET_HDR)
     }
 
-    /// Sends a frame of which the device computes the checksum and makes segments.
+    /// Sends a frame that leaves work to the device, or lies in pages.
     pub fn send_offloaded(&self, offload: Offload, frame: &[u8]) -> Result<()> {
         self.send(&[&offload.header(frame), frame].concat())
     }
@@ -73,21 +78,39 @@ impl RawSocket {
     }
 }
 
-/// What a sender leaves to the device: `struct virtio_net_hdr` of linux/virtio_net.h.
+/// What a sender leaves to the device, and where the packet lies: `struct virtio_net_hdr` of
+/// linux/virtio_net.h.
 #[derive(Clone, Copy, Debug)]
 pub struct Offload {
+    /// Whether the device computes the UDP checksum.
+    pub checksum: bool,
     /// Kind of segmentation.
     pub kind: u8,
     /// Payload bytes of each segment.
     pub segment_size: u16,
+    /// Whether as much of the packet lies in pages as the kernel lets: what is behind its headers,
+    /// in a frame that is longer than a page.
+    pub in_pages: bool,
 }
 
 impl Offload {
+    /// No segments.
+    pub fn none() -> Self {
+        Self {
+            checksum: false,
+            kind: 0,
+            segment_size: 0,
+            in_pages: false,
+        }
+    }
+
     /// UDP segments of this size (VIRTIO_NET_HDR_GSO_UDP_L4).
     pub fn udp(segment_size: u16) -> Self {
         Self {
+            checksum: true,
             kind: 5,
             segment_size,
+            in_pages: true,
         }
     }
 
@@ -100,14 +123,21 @@ impl Offload {
         };
         let checksum_start = 14_u16 + network;
         let (headers, checksum_offset) = (checksum_start + 8, 6_u16);
+        let linear = if self.in_pages {
+            headers
+        } else {
+            frame.len() as u16
+        };
         let mut header = [0; 10];
-        // VIRTIO_NET_HDR_F_NEEDS_CSUM.
-        header[0] = 1;
         header[1] = self.kind;
-        header[2..4].copy_from_slice(&headers.to_ne_bytes());
+        header[2..4].copy_from_slice(&linear.to_ne_bytes());
         header[4..6].copy_from_slice(&self.segment_size.to_ne_bytes());
-        header[6..8].copy_from_slice(&checksum_start.to_ne_bytes());
-        header[8..10].copy_from_slice(&checksum_offset.to_ne_bytes());
+        if self.checksum {
+            // VIRTIO_NET_HDR_F_NEEDS_CSUM.
+            header[0] = 1;
+            header[6..8].copy_from_slice(&checksum_start.to_ne_bytes());
+            header[8..10].copy_from_slice(&checksum_offset.to_ne_bytes());
+        }
         header
     }
 }

@@ -546,7 +546,12 @@ impl Relay {
 
     /// Makes many sessions in one command and returns their ids.
     pub fn make_many(&self, sessions: &[Session]) -> Result<Vec<u64>> {
-        let answers = self.ask(Command::SessionBulkNew, 0, &bulk_of(sessions))?;
+        self.make_bulk(&bulk_of(sessions))
+    }
+
+    /// The same, of sessions that are [attributes](bulk_of) already.
+    pub fn make_bulk(&self, sessions: &Attributes) -> Result<Vec<u64>> {
+        let answers = self.ask(Command::SessionBulkNew, 0, sessions)?;
         Ok(ids(only(&answers)?, bulk::ID, bulk::REPLACED)?.0)
     }
 

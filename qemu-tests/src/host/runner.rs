@@ -15,7 +15,7 @@ use super::console::is_problem;
 use super::image::{Image, Kernel};
 use super::vm::{Clock, Event, Vm};
 use crate::protocol::{Order, Report, end_mark};
-use crate::tests::{DEBUG_TESTS, LAST_OF_DEBUG, LONG_TESTS, TESTS, Test};
+use crate::tests::{COUNTING_TESTS, DEBUG_TESTS, LAST_OF_DEBUG, LONG_TESTS, TESTS, Test};
 
 /// A guest that neither reports nor writes on its console for this long hangs. Tests report each
 /// of their steps, and none of them waits longer than a minute by itself.
@@ -29,7 +29,7 @@ const CONSOLE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Prints the names of the tests that match.
 pub fn list(kernel: Kernel, long: bool, filters: &[String]) {
-    for test in select(kernel, long, filters) {
+    for (_, test) in select(kernel, long, filters) {
         println!("{}", test.name);
     }
 }
@@ -46,7 +46,7 @@ pub fn run(kernel: Kernel, long: bool, filters: &[String]) -> Result<ExitCode> {
         );
     }
     if kernel == Kernel::Debug {
-        waiting.push_back(LAST_OF_DEBUG);
+        waiting.push_back((Clock::Host, LAST_OF_DEBUG));
     }
     let image = Image::prepare(kernel)?;
     let patience = match kernel {
@@ -55,8 +55,8 @@ pub fn run(kernel: Kernel, long: bool, filters: &[String]) -> Result<ExitCode> {
     };
     let (mut passed, mut failed) = (0, 0);
     let began = Instant::now();
-    while !waiting.is_empty() {
-        let mut vm = Vm::boot(&image, Clock::Host)?;
+    while let Some(&(clock, _)) = waiting.front() {
+        let mut vm = Vm::boot(&image, clock)?;
         println!(
             "kernel {}, ready for the first test after {:.1} s, seed {}",
             vm.kernel,
@@ -66,7 +66,8 @@ pub fn run(kernel: Kernel, long: bool, filters: &[String]) -> Result<ExitCode> {
         if let Some(line) = vm.boot_console.iter().find(|line| is_problem(line)) {
             anyhow::bail!("the kernel is in trouble before the first test: {line}");
         }
-        while let Some(test) = waiting.pop_front() {
+        while let Some(&(_, test)) = waiting.front().filter(|(wanted, _)| *wanted == clock) {
+            waiting.pop_front();
             let outcome = run_one(&mut vm, test, patience, &image.work().join(test.name))?;
             if outcome.failure.is_some() {
                 failed += 1;
@@ -84,14 +85,23 @@ pub fn run(kernel: Kernel, long: bool, filters: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-fn select(kernel: Kernel, long: bool, filters: &[String]) -> impl Iterator<Item = &'static Test> {
-    let lists = match (long, kernel) {
-        (true, _) => [LONG_TESTS, &[]],
-        (false, Kernel::Stock) => [TESTS, &[]],
-        (false, Kernel::Debug) => [TESTS, DEBUG_TESTS],
+/// The tests that match, and the guest each of them runs in.
+fn select(
+    kernel: Kernel,
+    long: bool,
+    filters: &[String],
+) -> impl Iterator<Item = (Clock, &'static Test)> {
+    let lists: &[_] = match (long, kernel) {
+        (true, _) => &[(Clock::Host, LONG_TESTS)],
+        // What the debug kernel does to find faults would be counted, too.
+        (false, Kernel::Debug) => &[(Clock::Host, TESTS), (Clock::Host, DEBUG_TESTS)],
+        (false, Kernel::Stock) => &[(Clock::Host, TESTS), (Clock::Instructions, COUNTING_TESTS)],
     };
-    let all = lists.into_iter().flatten().copied().flatten();
-    all.filter(|test| {
+    let all = lists.iter().flat_map(|&(clock, lists)| {
+        let tests = lists.iter().copied().flatten();
+        tests.map(move |test| (clock, test))
+    });
+    all.filter(|(_, test)| {
         filters.is_empty() || filters.iter().any(|part| test.name.contains(part.as_str()))
     })
 }

@@ -5,21 +5,23 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
-use genl_proto::generated::{AlarmReason, receiving};
+use genl_proto::generated::{AlarmReason, DropReason, receiving};
 
-use super::fixture::{Call, session_on};
+use super::fixture::{Call, idle_relay, session_on, streams};
 use super::path::Path;
 use super::{Test, tests, tests_on_paths};
 use crate::guest::lab::Lab;
 use crate::guest::packet::Build;
-use crate::guest::raw::Offload;
-use crate::guest::relay::{Alarm, Asked, Events};
+use crate::guest::raw::{Offload, RawSocket};
+use crate::guest::relay::{Alarm, Asked, Events, Relay, Session};
 use crate::guest::rtp::{Party, SIZE, rtp, send_all};
+use crate::guest::wait::{LIMIT, until};
 
 pub const ON_PATHS: &[Test] = tests_on_paths![
     a_stranger_raises_one_alarm_that_names_the_call_and_him: IPV4 IPV6,
     packets_that_go_round_raise_an_alarm: IPV4 IPV6,
     packets_from_a_port_of_the_relay_raise_the_alarm_of_a_loop: IPV4 IPV6,
+    packets_between_two_relays_end_with_their_hops: IPV4 IPV6,
     a_scan_of_the_ports_raises_an_alarm: IPV4 IPV6,
 ];
 
@@ -113,6 +115,48 @@ fn packets_from_a_port_of_the_relay_raise_the_alarm_of_a_loop(lab: &Lab, path: P
     let way = (path.east, path.west);
     let alarm = events.next_alarm()?;
     is(&alarm, AlarmReason::Loop, whose(&call), way, COUNT.into())
+}
+
+/// Two relays that were told to send to each other: here one is the callee's host.
+fn packets_between_two_relays_end_with_their_hops(lab: &Lab, path: Path) -> Result<()> {
+    const HOPS: u8 = 64;
+    let (net, relay) = idle_relay(lab)?;
+    let other = Relay::open(&net.callee)?;
+    let ports = (path.callee.port(), path.callee.port() + 99);
+    other.configure(ports, &[path.callee.ip()])?;
+    let next = |mut address: SocketAddr| {
+        address.set_port(address.port() + 2);
+        address
+    };
+    // What comes from the other leaves to it, on both.
+    let (east, callee) = (next(path.east), next(path.callee));
+    let between = |a, b| Session {
+        streams: streams(a, b),
+        ..session_on(path)
+    };
+    relay.make(&between(
+        (path.east, Some(path.callee)),
+        (east, Some(callee)),
+    ))?;
+    other.make(&between(
+        (path.callee, Some(path.east)),
+        (callee, Some(east)),
+    ))?;
+    let sender = RawSocket::new(&net.callee, "wire", &net.relay, "east")?;
+    let mut packet = Build::new(path.callee, path.east, &rtp(1, 1, SIZE));
+    packet.ttl = HOPS;
+    sender.send(&sender.frame(&packet)?)?;
+    let totals = until("the end of a packet", LIMIT, || {
+        let both = [relay.totals()?.relayed, other.totals()?.relayed];
+        let ended: u64 = both
+            .iter()
+            .map(|one| one.dropped(DropReason::TtlExceeded))
+            .sum();
+        Ok((ended > 0).then_some(both))
+    })?;
+    let relayed: u64 = totals.iter().map(|one| one.packets).sum();
+    ensure!(relayed == u64::from(HOPS) - 1, "{totals:?}");
+    Ok(())
 }
 
 fn a_scan_of_the_ports_raises_an_alarm(lab: &Lab, path: Path) -> Result<()> {

@@ -15,6 +15,7 @@ use crate::guest::packet::{Build, Checksum, IcmpError, IcmpKind, udp_checksum_at
 use crate::guest::raw::send_pages;
 use crate::guest::relay::Counters;
 use crate::guest::rtp::{Party, SIZE, rtcp, rtp, send_all};
+use crate::guest::shell;
 use crate::guest::topology::{Family, udp};
 use crate::guest::wait::{LIMIT, until};
 
@@ -40,6 +41,7 @@ pub const ON_ALL_PATHS: &[Test] = tests_on_all_paths![
     media_follows_a_changed_route,
     media_survives_the_loss_of_a_device,
     an_operators_raw_rule_still_drops_media,
+    an_operators_input_rules_see_no_media,
 ];
 
 /// What makes no difference to packets that leave over another version of IP, or can only be met
@@ -872,6 +874,38 @@ fn an_operators_raw_rule_still_drops_media(lab: &Lab, path: Path) -> Result<()> 
     ensure!(
         call.net.at_callee.datagrams()[0].from == path.east,
         "it came from elsewhere"
+    );
+    Ok(())
+}
+
+fn an_operators_input_rules_see_no_media(lab: &Lab, path: Path) -> Result<()> {
+    let call = Call::new(lab, path)?;
+    let relay = &call.net.relay;
+    // Neighbours are found by packets that come in, over IPv6.
+    let rules = format!(
+        "table inet t {{
+            chain c {{
+                type filter hook input priority filter; policy drop;
+                udp dport {}-{} counter
+                meta l4proto ipv6-icmp accept
+            }}
+        }}",
+        PORTS.0, PORTS.1
+    );
+    shell::run_with_input(relay.command("nft").args(["-f", "-"]), &rules)?;
+    exchange(&call, path, None)?;
+    let chain = relay.run("nft", &["list", "chain", "inet", "t", "c"])?;
+    ensure!(
+        chain.contains("counter packets 0 bytes 0"),
+        "media came in: {chain}"
+    );
+    // What is for the host itself meets the rules as it always did.
+    let beyond = udp(relay, SocketAddr::new(path.west.ip(), PORTS.1 + 1))?;
+    call.caller.rtp.send_to(b"dropped", beyond.local_addr()?)?;
+    relay.run("nft", &["delete", "table", "inet", "t"])?;
+    ensure!(
+        receives(&beyond, &call.caller.rtp)?,
+        "the first to come in is what the rules were to drop"
     );
     Ok(())
 }

@@ -9,24 +9,33 @@ use nix::libc;
 
 use super::control::{many, valid_messages};
 use super::fixture::{
-    CALLER_RTP, Call, EAST_RTP, LOCALS, PORTS, WEST_RTP, expect, idle_relay, session, streams,
+    CALLER_RTP, Call, EAST_RTP, LOCALS, PORTS, WEST_RTP, demanding_session_on, expect, idle_relay,
+    session, streams,
 };
 use super::path::Path;
 use super::{Test, tests, tests_on_all_paths};
-use super::{datapath, policy, quality, versions};
+use super::{
+    datapath, exact, impaired, learning, links, neighbours, output, policy, quality, reports, rtcp,
+    versions,
+};
 use crate::guest::debug::{FailNth, Faults, leaks, wait_for_packets_on_their_way};
 use crate::guest::lab::Lab;
 use crate::guest::module;
 use crate::guest::netlink::Attributes;
 use crate::guest::observer::Observer;
 use crate::guest::relay::{
-    Config, Events, Relay, Session, State, bulk_ids, id_told, octets, ranges_of,
+    Config, Events, Relay, Session, State, bulk_ids, bulk_of, id_told, octets, ranges_of,
 };
 use crate::guest::topology::CALLEE;
 use crate::guest::wait::{LIMIT, until};
 
 pub const TESTS: &[Test] = tests![
     every_promise_about_media_holds_while_packets_move_in_memory,
+    every_byte_is_as_specified_while_packets_move_in_memory,
+    every_promise_about_links_holds_while_packets_move_in_memory,
+    every_promise_about_ways_out_holds_while_packets_move_in_memory,
+    every_promise_about_admission_holds_while_packets_move_in_memory,
+    every_promise_about_quality_holds_while_packets_move_in_memory,
     a_command_without_memory_fails_and_changes_nothing,
     an_end_that_cannot_be_told_is_noticed,
     a_dump_without_memory_fails_and_the_next_is_whole,
@@ -49,15 +58,9 @@ fn no_memory_is_lost(_lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn every_promise_about_media_holds_while_packets_move_in_memory(lab: &Lab) -> Result<()> {
-    let promises = [
-        datapath::ON_ALL_PATHS,
-        datapath::ON_SOME_PATHS,
-        versions::ON_PATHS,
-        policy::ON_PATHS,
-        quality::ON_PATHS,
-    ];
-    for test in promises.into_iter().flatten() {
+/// Runs tests while every packet that the relay makes writable or longer gets other memory.
+fn hold_while_packets_move(lab: &Lab, promises: &[&[Test]]) -> Result<()> {
+    for test in promises.iter().copied().flatten() {
         lab.step(test.name);
         let faults = Faults::in_packet_memory()?;
         (test.run)(lab).context(test.name)?;
@@ -65,6 +68,51 @@ fn every_promise_about_media_holds_while_packets_move_in_memory(lab: &Lab) -> Re
         lab.clean_up();
     }
     Ok(())
+}
+
+fn every_promise_about_media_holds_while_packets_move_in_memory(lab: &Lab) -> Result<()> {
+    let promises = [datapath::ON_ALL_PATHS, datapath::ON_SOME_PATHS];
+    hold_while_packets_move(lab, &promises)
+}
+
+fn every_byte_is_as_specified_while_packets_move_in_memory(lab: &Lab) -> Result<()> {
+    hold_while_packets_move(lab, &[exact::ON_ALL_PATHS])
+}
+
+fn every_promise_about_links_holds_while_packets_move_in_memory(lab: &Lab) -> Result<()> {
+    let promises = [
+        neighbours::ON_PATHS,
+        links::ON_ALL_PATHS,
+        links::ON_PATHS,
+        links::TESTS,
+    ];
+    hold_while_packets_move(lab, &promises)
+}
+
+fn every_promise_about_ways_out_holds_while_packets_move_in_memory(lab: &Lab) -> Result<()> {
+    let promises = [
+        output::ON_ALL_PATHS,
+        output::ON_PATHS,
+        output::TESTS,
+        versions::TESTS,
+        versions::ON_PATHS,
+    ];
+    hold_while_packets_move(lab, &promises)
+}
+
+fn every_promise_about_admission_holds_while_packets_move_in_memory(lab: &Lab) -> Result<()> {
+    let promises = [rtcp::ON_ALL_PATHS, policy::ON_PATHS, learning::ON_PATHS];
+    hold_while_packets_move(lab, &promises)
+}
+
+fn every_promise_about_quality_holds_while_packets_move_in_memory(lab: &Lab) -> Result<()> {
+    let promises = [
+        quality::ON_PATHS,
+        quality::TESTS,
+        impaired::ON_PATHS,
+        reports::ON_ALL_PATHS,
+    ];
+    hold_while_packets_move(lab, &promises)
 }
 
 fn media_without_memory_is_dropped_and_counted(lab: &Lab, path: Path) -> Result<()> {
@@ -138,7 +186,16 @@ fn requests(id: u64) -> Vec<(Command, Attributes)> {
     let wider = LOCALS.into_iter().fold(wider, |wider, address| {
         wider.bytes(config::LOCAL_ADDRESS, &octets(address))
     });
+    // Over IPv6, with all that can be asked.
+    let demanding = demanding_session_on(Path::IPV6);
+    let mut asked = Attributes::new().uint(attr::ID, id);
+    for stream in &demanding_session_on(Path::IPV4).streams {
+        asked = asked.nest(attr::STREAM, &stream.attributes());
+    }
     requests.extend([
+        (Command::SessionNew, demanding.attributes()),
+        (Command::SessionBulkNew, bulk_of(&[demanding])),
+        (Command::SessionSet, asked),
         (Command::SessionSet, set),
         (Command::SessionNew, replacing.attributes()),
         (Command::ConfigSet, wider),

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, ensure};
-use genl_proto::generated::StreamKind;
+use genl_proto::generated::{LearningMode, Output, StreamKind, learning, receiving, sending};
 
 use super::path::Path;
 use crate::guest::capture::{Capture, wrong_checksums};
@@ -99,6 +99,40 @@ pub fn session_on(path: Path) -> Session {
         ),
         replace: false,
     }
+}
+
+/// All that can be asked of an endpoint's packets, each thing at its most unusual.
+pub fn everything() -> Asked {
+    Asked {
+        payload_types: Some(u128::MAX),
+        ..Asked::default()
+            .receiving(receiving::SSRC, u32::MAX)
+            .receiving(receiving::PACKET_RATE, 100)
+            .receiving(receiving::BYTE_RATE, 20_000)
+            .receiving(receiving::BURST_MS, 250)
+            .receiving(receiving::CLOCK_RATE, 48_000)
+            .sending(sending::DSCP, 63)
+            .sending(sending::HOP_LIMIT, 255)
+            .sending(sending::MARK, u32::MAX)
+            .sending(sending::DEVICE, 1)
+            .sending(sending::OUTPUT, Output::Full as u32)
+            .learning(learning::MODE, LearningMode::Nat as u32)
+            .learning(learning::CONFIRMATIONS, 10)
+            .learning(learning::WINDOW_MS, 5_000)
+            .learning(learning::SILENCE_MS, 250)
+            .learning(learning::ROAM_SILENCE_MS, 1_000)
+            .learning(learning::ROAM_SEQUENCES, 500)
+    }
+}
+
+/// The session of a call on a path, of whose endpoints everything is asked.
+pub fn demanding_session_on(path: Path) -> Session {
+    let mut session = session_on(path);
+    for stream in &mut session.streams {
+        stream.a.asked = everything();
+        stream.b.asked = everything();
+    }
+    session
 }
 
 /// A network with the module in it, configured, without any session.

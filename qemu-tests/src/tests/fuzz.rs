@@ -12,11 +12,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use fastrand::Rng;
-use genl_proto::generated::{Attribute, Kind, OPERATIONS, STREAMS_MAX};
+use genl_proto::generated::{
+    Attribute, Command, Kind, LearningMode, OPERATIONS, Output, STREAMS_MAX, StreamKind, learning,
+    receiving, sending,
+};
 use nix::libc;
 
 use super::control::valid_messages;
-use super::fixture::{LOCALS, PORTS, expect, idle_relay, session_on, streams};
+use super::fixture::{
+    LOCALS, PORTS, demanding_session_on, expect, idle_relay, session_on, streams,
+};
 use super::path::Path;
 use super::{Test, tests, tests_on_paths};
 use crate::guest::debug::is_debug_kernel;
@@ -24,7 +29,7 @@ use crate::guest::lab::Lab;
 use crate::guest::netns::Namespace;
 use crate::guest::packet::{Build, udp_checksum_at};
 use crate::guest::raw::{Offload, RawSocket};
-use crate::guest::relay::{Events, Relay, Session, octets};
+use crate::guest::relay::{Asked, Events, Relay, Session, octets};
 use crate::guest::rtp::{Party, rtcp, rtp};
 use crate::guest::topology::{Family, Topology};
 
@@ -119,8 +124,10 @@ fn throw_messages(lab: &Lab, namespace: &Namespace, seed: u64, count: u64) -> Re
             ));
         }
         let id = random.choice(&ids).copied().unwrap_or(1);
+        let demanding = demanding_session_on(Path::IPV6).attributes();
         let valid: Vec<_> = valid_messages(id)
             .into_iter()
+            .chain([(Command::SessionNew, demanding)])
             .map(|(command, attributes)| {
                 [&[command as u8, 1, 0, 0], attributes.as_slice()].concat()
             })
@@ -270,25 +277,63 @@ fn any_remote(random: &mut Rng) -> Vec<u8> {
     })
 }
 
-/// Sessions in all states: a call, one on hold, one whose parties share a port.
+/// Sessions in all states: a call, one on hold, one whose parties share a port, parties that are
+/// learned in either way, streams of which much is asked, and one of anything.
 fn all_states(path: Path) -> Vec<Session> {
     let moved = |mut address: SocketAddr, by: u16| {
         address.set_port(address.port() + by);
         address
     };
-    let (held_a, held_b) = (moved(path.west, 10), moved(path.east, 10));
+    let between = |by, asked| {
+        let (west, east) = (moved(path.west, by), moved(path.east, by));
+        let mut session = Session {
+            streams: streams((west, Some(path.caller)), (east, Some(path.callee))),
+            ..session_on(path)
+        };
+        for stream in &mut session.streams {
+            (stream.a.asked, stream.b.asked) = (asked, asked);
+        }
+        session
+    };
+    let learned = |mode: LearningMode| {
+        Asked::default()
+            .learning(learning::MODE, mode as u32)
+            .learning(learning::ROAM_SILENCE_MS, 100)
+            .learning(learning::ROAM_SEQUENCES, 500)
+    };
+    let asked = Asked {
+        payload_types: Some(u128::MAX << 1),
+        ..Asked::default()
+            .receiving(receiving::PACKET_RATE, 1_000)
+            .receiving(receiving::BYTE_RATE, 1_000_000)
+            .sending(sending::DSCP, 46)
+            .sending(sending::HOP_LIMIT, 32)
+            .sending(sending::MARK, 9)
+            .sending(sending::OUTPUT, Output::Full as u32)
+    };
+    let mut held = between(10, Asked::default());
+    for stream in &mut held.streams {
+        stream.b.remote = None;
+    }
     let shared = moved(path.west, 20);
     // Both are of one family where they share a port.
     let other = SocketAddr::new(path.caller.ip(), path.callee.port());
-    let held = Session {
-        streams: streams((held_a, Some(path.caller)), (held_b, None)),
-        ..session_on(path)
-    };
     let shared = Session {
         streams: streams((shared, Some(path.caller)), (shared, Some(other))),
         ..session_on(path)
     };
-    vec![session_on(path), held, shared]
+    let mut plain = between(24, Asked::default());
+    plain.streams.truncate(1);
+    plain.streams[0].kind = StreamKind::Udp;
+    vec![
+        session_on(path),
+        held,
+        shared,
+        between(4, learned(LearningMode::Nat)),
+        between(14, learned(LearningMode::Open)),
+        between(16, asked),
+        plain,
+    ]
 }
 
 fn no_packet_harms_the_relay(lab: &Lab, path: Path) -> Result<()> {
@@ -438,7 +483,7 @@ fn any_frame(random: &mut Rng, side: &Side) -> Result<Vec<u8>> {
         0 => SocketAddr::new(family.address(random.u8(1..=2), 1), random.u16(ports)),
         1 => relay(random.u16(..)),
         2..5 => SocketAddr::new(nobodys_address(random, family), 20_000),
-        5..10 => relay(random.u16(20_000..20_004)),
+        5..8 => relay(random.u16(20_000..20_004)),
         _ => relay(random.u16(ports)),
     };
     let mut payload = any_payload(random);

@@ -2,10 +2,11 @@
 
 //! Parties whose address is learned from their packets, and strangers who would like it to be theirs.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use genl_proto::generated::{Command, DropReason, LearningMode, learning, session};
@@ -29,6 +30,7 @@ pub const ON_PATHS: &[Test] = tests_on_paths![
     a_party_that_sends_from_another_port_is_learned: IPV4 IPV6 IPV4_TO_IPV6 IPV6_TO_IPV4,
     spraying_every_port_gets_a_stranger_nothing: IPV4 IPV6,
     a_stranger_who_knows_everything_injects_nothing: IPV4 IPV6,
+    open_admission_believes_a_stranger_until_the_party_is_heard: IPV4 IPV6,
     nothing_but_media_teaches: IPV4 IPV6,
     a_party_behind_a_real_nat_is_heard_and_followed: IPV4 IPV6,
     an_address_of_the_relay_host_is_never_learned: IPV4 IPV6,
@@ -44,6 +46,11 @@ pub const TESTS: &[Test] = tests![
     a_namespace_ends_while_its_sessions_learn,
     what_was_asked_about_learning_is_told,
     what_cannot_be_learned_by_is_refused,
+];
+
+/// Those that take long.
+pub const LONG: &[Test] = tests_on_paths![
+    spraying_every_port_for_a_minute_gets_a_stranger_nothing: IPV4 IPV6,
 ];
 
 /// Packets after which an endpoint of RTP locks.
@@ -163,16 +170,32 @@ fn a_party_that_sends_from_another_port_is_learned(lab: &Lab, path: Path) -> Res
 }
 
 fn spraying_every_port_gets_a_stranger_nothing(lab: &Lab, path: Path) -> Result<()> {
+    spray_every_port(lab, path, Duration::ZERO)
+}
+
+fn spraying_every_port_for_a_minute_gets_a_stranger_nothing(lab: &Lab, path: Path) -> Result<()> {
+    spray_every_port(lab, path, Duration::from_secs(15))
+}
+
+/// Sprays before a call is set up, during that, during the call and after it, each for at least so
+/// long.
+fn spray_every_port(lab: &Lab, path: Path, at_least: Duration) -> Result<()> {
+    const RANGE: (u16, u16) = (20_000, 29_999);
     for mode in [LearningMode::Signalled, LearningMode::Nat] {
         lab.step(format!("{mode:?}"));
         let session = learning_session(path, asked(mode));
-        let mut call = Call::with(lab, path, &session)?;
+        let call = Call::with(lab, path, &session)?;
+        call.relay.configure(RANGE, &LOCALS)?;
         call.relay.end(call.id)?;
         let stranger = stranger(&call, path.west_family())?;
         let address = stranger.local_addr()?;
-        let spray = |numbers: std::ops::Range<u16>| -> Result<()> {
-            for number in numbers {
-                for port in PORTS.0..=PORTS.1 {
+        let sweeps = Cell::new(0_u16);
+        let spray = || -> Result<()> {
+            let began = Instant::now();
+            loop {
+                let number = sweeps.get();
+                sweeps.set(number + 1);
+                for port in RANGE.0..=RANGE.1 {
                     let to = SocketAddr::new(path.west.ip(), port);
                     let packet = if port % 2 == 0 {
                         rtp(0xbad, number, 12)
@@ -181,12 +204,21 @@ fn spraying_every_port_gets_a_stranger_nothing(lab: &Lab, path: Path) -> Result<
                     };
                     stranger.send_to(&packet, to)?;
                 }
+                if began.elapsed() >= at_least {
+                    break;
+                }
             }
-            Ok(())
+            // Whoever sends next would find the queue full.
+            until("the last of them", LIMIT, || {
+                let before = call.relay.totals()?;
+                thread::sleep(Duration::from_millis(50));
+                Ok((call.relay.totals()? == before).then_some(()))
+            })
         };
-        spray(0..3)?;
-        call.id = call.relay.make(&session)?;
-        spray(3..6)?;
+        spray()?;
+        let before = sweeps.get();
+        let id = call.relay.make(&session)?;
+        spray()?;
         // A party that has not said anything gets nothing; one that has gets all.
         let mut from_callee = call.callee.send_rtp(path.east, 0..20)?;
         if mode == LearningMode::Nat {
@@ -194,15 +226,23 @@ fn spraying_every_port_gets_a_stranger_nothing(lab: &Lab, path: Path) -> Result<
         }
         let from_caller = call.caller.send_rtp(path.west, 0..20)?;
         expect(&call.net.at_callee, path.east, path.callee, &from_caller)?;
-        spray(6..9)?;
+        spray()?;
         from_callee.extend(call.callee.send_rtp(path.east, 20..40)?);
         expect(&call.net.at_caller, path.west, path.caller, &from_callee)?;
-        spray(9..12)?;
+        let refused = call.relay.get(id)?.streams[0]
+            .1
+            .dropped(DropReason::ForeignSource);
+        let sprayed = u64::from(sweeps.get() - before);
+        ensure!(
+            (1..=sprayed).contains(&refused),
+            "{refused} of {sprayed} refused"
+        );
+        call.relay.end(id)?;
+        spray()?;
         ensure_nothing_reached(&call, address)?;
         let injected = call.net.at_callee.datagrams().len();
         ensure!(injected == from_caller.len(), "{injected} packets");
-        let refused = call.counters()?[0].dropped(DropReason::ForeignSource);
-        ensure!(refused == 9, "{refused} refused");
+        lab.step(format!("{} sweeps", sweeps.get()));
     }
     Ok(())
 }
@@ -242,6 +282,41 @@ fn a_stranger_who_knows_everything_injects_nothing(lab: &Lab, path: Path) -> Res
             "{from_a:?}"
         );
     }
+    Ok(())
+}
+
+/// What README says of it: who is first is believed until the party has sent enough.
+fn open_admission_believes_a_stranger_until_the_party_is_heard(
+    lab: &Lab,
+    path: Path,
+) -> Result<()> {
+    const FIRST: u16 = 50;
+    let open = learning_session(path, asked(LearningMode::Open));
+    let call = Call::with(lab, path, &open)?;
+    let stranger = stranger(&call, path.west_family())?;
+    let address = stranger.local_addr()?;
+    let forged = |numbers: std::ops::Range<u16>| numbers.map(|number| rtp(0xbad, number, SIZE));
+    // Nobody has said anything yet: all of it is relayed, and so is the answer.
+    let mut sent = send_all(&stranger, path.west, forged(0..FIRST))?;
+    expect(&call.net.at_callee, path.east, path.callee, &sent)?;
+    let answered = call.callee.send_rtp(path.east, 0..FIRST)?;
+    expect(&call.net.at_caller, path.west, address, &answered)?;
+    // The party is nearer. What it sends before it is believed is lost.
+    call.caller.send_rtp(path.west, 0..CONFIRMATIONS - 1)?;
+    sent.extend(
+        call.caller
+            .send_rtp(path.west, CONFIRMATIONS - 1..CONFIRMATIONS + 20)?,
+    );
+    expect(&call.net.at_callee, path.east, path.callee, &sent)?;
+    send_all(&stranger, path.west, forged(FIRST..2 * FIRST))?;
+    let more = call.caller.send_rtp(path.west, 100..120)?;
+    sent.extend(more);
+    expect(&call.net.at_callee, path.east, path.callee, &sent)?;
+    let back = call.callee.send_rtp(path.east, FIRST..2 * FIRST)?;
+    expect(&call.net.at_caller, path.west, path.caller, &back)?;
+    let got = call.net.at_caller.datagrams();
+    let got = got.iter().filter(|one| one.to == address).count();
+    ensure!(got == usize::from(FIRST), "the stranger got {got} packets");
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod call;
 mod conformance;
 mod control;
 mod controllers;
+mod cost;
 mod crowd;
 mod daemon;
 mod datapath;
@@ -135,7 +136,15 @@ pub const TESTS: &[&[Test]] = &[
 ];
 
 /// Tests that take too long for every run: what others do a few times, often.
-pub const LONG_TESTS: &[&[Test]] = &[lifecycle::LONG, controllers::LONG, call::LONG];
+pub const LONG_TESTS: &[&[Test]] = &[
+    learning::LONG,
+    lifecycle::LONG,
+    controllers::LONG,
+    call::LONG,
+];
+
+/// Tests that count instructions: they run in a guest whose clock does.
+pub const COUNTING_TESTS: &[&[Test]] = &[cost::TESTS];
 
 /// Tests that need the debug kernel.
 pub const DEBUG_TESTS: &[&[Test]] = &[faults::TESTS, faults::ON_ALL_PATHS];
@@ -145,7 +154,8 @@ pub static LAST_OF_DEBUG: &Test = &faults::NO_MEMORY_IS_LOST;
 
 /// The test of this name.
 pub fn find(name: &str) -> Option<&'static Test> {
-    let lists = TESTS.iter().chain(LONG_TESTS).chain(DEBUG_TESTS).copied();
+    let lists = [TESTS, LONG_TESTS, COUNTING_TESTS, DEBUG_TESTS];
+    let lists = lists.into_iter().flatten().copied();
     lists
         .flatten()
         .chain([LAST_OF_DEBUG])

@@ -14,6 +14,7 @@
 use std::net::SocketAddr;
 
 use crate::guest::packet::Build;
+use crate::guest::rtp::rtcp_of;
 use crate::guest::topology::Family;
 
 /// Where both parties and the relay receive RTP. RTCP is one port above.
@@ -67,6 +68,16 @@ impl Path {
             west: moved(self.west),
             east: moved(self.east),
             callee: moved(self.callee),
+        }
+    }
+
+    /// The way of a call's RTCP: one port above, everywhere.
+    pub fn rtcp(self) -> Self {
+        Self {
+            caller: rtcp_of(self.caller),
+            west: rtcp_of(self.west),
+            east: rtcp_of(self.east),
+            callee: rtcp_of(self.callee),
         }
     }
 

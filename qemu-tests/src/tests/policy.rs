@@ -5,11 +5,9 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use genl_proto::generated::{
-    DropReason, EndReason, LearningMode, Output, StreamKind, learning, receiving, sending,
-};
+use genl_proto::generated::{DropReason, EndReason, Output, StreamKind, receiving, sending};
 
-use super::fixture::{Call, expect, idle_relay, session_on};
+use super::fixture::{Call, demanding_session_on, expect, idle_relay, session_on};
 use super::path::Path;
 use super::{Test, tests, tests_on_paths};
 use crate::guest::lab::Lab;
@@ -235,31 +233,7 @@ fn what_was_asked_is_told(lab: &Lab) -> Result<()> {
 /// The kernel makes room for what is ordinary first.
 fn an_end_is_told_with_all_that_was_asked(lab: &Lab) -> Result<()> {
     let (net, relay) = idle_relay(lab)?;
-    let everything = Asked {
-        payload_types: Some(u128::MAX),
-        ..Asked::default()
-            .receiving(receiving::SSRC, u32::MAX)
-            .receiving(receiving::PACKET_RATE, 100)
-            .receiving(receiving::BYTE_RATE, 20_000)
-            .receiving(receiving::BURST_MS, 250)
-            .receiving(receiving::CLOCK_RATE, 48_000)
-            .sending(sending::DSCP, 63)
-            .sending(sending::HOP_LIMIT, 255)
-            .sending(sending::MARK, u32::MAX)
-            .sending(sending::DEVICE, 1)
-            .sending(sending::OUTPUT, Output::Full as u32)
-            .learning(learning::MODE, LearningMode::Nat as u32)
-            .learning(learning::CONFIRMATIONS, 10)
-            .learning(learning::WINDOW_MS, 5_000)
-            .learning(learning::SILENCE_MS, 250)
-            .learning(learning::ROAM_SILENCE_MS, 1_000)
-            .learning(learning::ROAM_SEQUENCES, 500)
-    };
-    let mut wanted = session_on(Path::IPV4);
-    for stream in &mut wanted.streams {
-        stream.a.asked = everything;
-        stream.b.asked = everything;
-    }
+    let wanted = demanding_session_on(Path::IPV4);
     let events = Events::subscribe(&net.relay)?;
     let id = relay.make(&wanted)?;
     ensure!(relay.flush(None)? == 1, "not one session");

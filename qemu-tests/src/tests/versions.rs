@@ -18,11 +18,11 @@ pub const TESTS: &[Test] = tests![
     a_zero_udp_checksum_stays_zero,
     ipv6_gets_the_checksum_that_ipv4_went_without,
     a_path_narrower_than_ipv6_allows_gets_fragments,
-    a_datagram_put_together_by_connection_tracking_is_one_packet,
 ];
 
 pub const ON_PATHS: &[Test] = tests_on_paths![
     a_zero_udp_checksum_is_dropped_and_counted: IPV6 IPV6_TO_IPV4,
+    a_datagram_put_together_by_connection_tracking_is_one_packet: IPV4 IPV6 IPV4_TO_IPV6 IPV6_TO_IPV4,
     the_traffic_class_is_kept: IPV4 IPV6 IPV4_TO_IPV6 IPV6_TO_IPV4,
     a_fragmented_datagram_belongs_to_local_sockets: IPV4 IPV6,
     a_packet_with_options_belongs_to_local_sockets: IPV4 IPV6,
@@ -158,8 +158,10 @@ fn a_fragmented_datagram_belongs_to_local_sockets(lab: &Lab, path: Path) -> Resu
 }
 
 /// Connection tracking puts fragments together before anybody else sees them.
-fn a_datagram_put_together_by_connection_tracking_is_one_packet(lab: &Lab) -> Result<()> {
-    let path = Path::IPV4;
+fn a_datagram_put_together_by_connection_tracking_is_one_packet(
+    lab: &Lab,
+    path: Path,
+) -> Result<()> {
     let call = Call::new(lab, path)?;
     for rule in [
         "add table inet t",

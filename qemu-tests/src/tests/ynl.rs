@@ -25,7 +25,10 @@ pub const TESTS: &[Test] = tests![the_kernels_own_client_drives_the_relay];
 const SPECIFICATION: &str = include_str!("../../../genl-proto/lreproxy.yaml");
 
 /// Where the guest's image keeps it (scripts/guest/make-image).
-const CLIENT: &str = "/usr/share/ynl/cli.py";
+const CLIENT: &str = "/usr/share/ynl/tools/net/ynl/pyynl/cli.py";
+
+/// What the kernel tree wants of a specification of a generic netlink family (JSON schema).
+const SCHEMA: &str = "/usr/share/ynl/Documentation/netlink/genetlink.yaml";
 
 /// The client in a namespace.
 struct Ynl<'a> {
@@ -38,8 +41,9 @@ impl Ynl<'_> {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.namespace.command("python3");
         command
-            .args(["-u", CLIENT, "--no-schema", "--output-json", "--spec"])
+            .args(["-u", CLIENT, "--output-json", "--spec"])
             .arg(&self.specification)
+            .args(["--schema", SCHEMA])
             .args(arguments);
         command
     }
@@ -73,6 +77,10 @@ fn the_kernels_own_client_drives_the_relay(lab: &Lab) -> Result<()> {
         "local-address": LOCALS.map(|address| address.to_string()),
     });
     ynl.run("config-set", &settings)?;
+    let told = ynl.run("config-get", &json!({}))?;
+    for name in ["port-range", "local-address"] {
+        ensure!(told[name] == settings[name], "{name}: {told}");
+    }
     let config = relay.config()?;
     ensure!(
         config.ports == [(PORTS.0, PORTS.1 + 10), (40_000, 40_001)],
@@ -109,6 +117,21 @@ fn the_kernels_own_client_drives_the_relay(lab: &Lab) -> Result<()> {
     let _callee = Party::new(&net.callee, CALLEE_RTP)?;
     let sent = caller.send_rtp(WEST_RTP, 0..10)?;
     expect(&net.at_callee, EAST_RTP, CALLEE_RTP, &sent)?;
+
+    // The callee moves and comes back, and one session is told as all of them are.
+    let elsewhere = SocketAddr::new(CALLEE_RTP.ip(), 42_000);
+    let moved = json!({ "id": id, "stream": [{
+        "kind": "rtp", "a": endpoint(WEST_RTP, CALLER_RTP), "b": endpoint(EAST_RTP, elsewhere),
+    }] });
+    ynl.run("session-set", &moved)?;
+    let told = ynl.run("session-get", &json!({ "id": id }))?;
+    ensure!(
+        told["stream"][0]["b"] == moved["stream"][0]["b"]
+            && told["stream"][1]["b"] == call["stream"][1]["b"],
+        "{told}"
+    );
+    let back = json!({ "id": id, "stream": [call["stream"][0]] });
+    ynl.run("session-set", &back)?;
 
     let told = ynl.ask(&["--dump", "session-get"])?;
     let [session] = told.as_array().context("no list")?.as_slice() else {
@@ -150,6 +173,27 @@ fn the_kernels_own_client_drives_the_relay(lab: &Lab) -> Result<()> {
     })?;
     ensure!(event["name"] == "session-ended", "{event}");
     ensure!(event["msg"]["end-reason"] == "deleted", "{event}");
+
+    // Several at once, and all at once.
+    let single = |number: u16| {
+        let at = |local: SocketAddr| SocketAddr::new(local.ip(), local.port() + 4 * number);
+        json!({ "owner": number, "timeout-ms": 60_000, "label": "6f", "stream": [{
+            "kind": "udp",
+            "a": endpoint(at(WEST_RTP), CALLER_RTP), "b": endpoint(at(EAST_RTP), CALLEE_RTP),
+        }] })
+    };
+    let several = [1, 2, 3].map(single);
+    let made = ynl.run("session-bulk-new", &json!({ "session": several }))?;
+    let ids = made["id"].as_array().context("no ids")?;
+    ensure!(ids.len() == 3, "{made}");
+    ynl.run("session-bulk-del", &json!({ "id": [ids[0]] }))?;
+    let ended = ynl.run("session-flush", &json!({ "owner": 2 }))?;
+    ensure!(ended["ended"] == 1, "{ended}");
+    let totals = ynl.run("totals-get", &json!({}))?;
+    ensure!(totals["sessions"] == 1, "{totals}");
+    ensure!(totals["relayed"]["packets"] == 10, "{totals}");
+    let left: Vec<_> = relay.sessions()?.iter().map(|one| one.id).collect();
+    ensure!(ids[2] == left[0] && left.len() == 1, "{left:?}, {made}");
 
     let refused = ynl.run("session-del", &json!({ "id": id }));
     let words = refused.err().map(|error| format!("{error:#}"));
