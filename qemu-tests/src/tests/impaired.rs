@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Streams that a bad network has impaired are measured as RFC 3550 says: what arrived at the relay
-//! is captured with the kernel's times, and looked at as a whole afterwards.
+//! Streams, recorded ones and such that a bad network has impaired, are measured as RFC 3550 says:
+//! what arrived at the relay is captured with the kernel's times, and looked at as a whole afterwards.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -13,11 +13,12 @@ use anyhow::{Context, Result, anyhow, ensure};
 use genl_proto::generated::quality;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
+use pcap_file::pcap::PcapReader;
 
 use super::fixture::Call;
 use super::path::Path;
 use super::{Test, tests_on_paths};
-use crate::guest::capture::Capture;
+use crate::guest::capture::{Capture, Frame};
 use crate::guest::lab::Lab;
 use crate::guest::packet::Datagram;
 use crate::guest::relay::Counters;
@@ -27,6 +28,7 @@ use crate::guest::wait::{LIMIT, until};
 
 pub const ON_PATHS: &[Test] = tests_on_paths![
     an_impaired_stream_is_measured_as_the_rfc_says: IPV4 IPV6,
+    a_recorded_stream_is_measured_as_the_rfc_says: IPV4 IPV6,
 ];
 
 /// What tc-netem(8) does to the caller's packets.
@@ -46,50 +48,107 @@ const PACE: Duration = Duration::from_millis(2);
 /// The same in units of the timestamps, of which there are 8,000 a second.
 const UNITS: u32 = 16;
 
+/// Streams of telephones, as the guest's SIPp brings them: speech in G.711, and a key that was
+/// pressed, whose packets have one timestamp (RFC 4733).
+const RECORDINGS: [&str; 2] = ["g711a", "dtmf_2833_star"];
+
+/// What it does to them when it does nothing.
+const PERFECT: &str = "loss 0%";
+
+/// Packets, and when each is sent.
+type Stream = Vec<(Duration, Vec<u8>)>;
+
 fn an_impaired_stream_is_measured_as_the_rfc_says(lab: &Lab, path: Path) -> Result<()> {
     for network in NETWORKS {
         lab.step(network);
         let call = Call::new(lab, path)?;
-        let at_relay = lab.capture(&call.net.relay, "west")?;
-        let stalls = Stalls::watch();
-        let netem = |arguments: &str| {
-            let arguments: Vec<_> = arguments.split(' ').collect();
-            call.net.caller.run("tc", &arguments)
-        };
-        // The first one comes first: RFC 3550 counts from there.
-        send(&call.caller, path.west, 0..1)?;
-        netem(&format!(
-            "qdisc add dev wire root netem limit 5000 {network}"
-        ))?;
-        send(&call.caller, path.west, 1..COUNT)?;
-        until("the end of the delays", LIMIT, || {
-            let told = netem("-s qdisc show dev wire")?;
-            Ok(told.contains("backlog 0b 0p").then_some(()))
-        })?;
-        // All that got through are on both sides of the capture now, or will be at once.
-        let counters = until("all packets captured and counted", LIMIT, || {
-            let counters = call.counters()?[0].clone();
-            let captured = captured(&at_relay, path).count() as u64;
-            Ok((captured == counters.packets).then_some(counters))
-        })?;
-        compare(&at_relay, path, &counters, stalls.longest_ms())?;
+        let stream = (0..COUNT).map(|number| {
+            let mut packet = rtp(call.caller.source, number, SIZE);
+            let timestamp = u32::from(number) * UNITS;
+            packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
+            (PACE * number.into(), packet)
+        });
+        impair(lab, &call, path, network, &stream.collect())?;
     }
     Ok(())
 }
 
+fn a_recorded_stream_is_measured_as_the_rfc_says(lab: &Lab, path: Path) -> Result<()> {
+    for recording in RECORDINGS {
+        let stream = recorded(recording)?;
+        for network in [PERFECT, NETWORKS[3]] {
+            lab.step(format!("{recording}, {network}"));
+            impair(lab, &Call::new(lab, path)?, path, network, &stream)?;
+        }
+    }
+    Ok(())
+}
+
+/// A recording as it was sent, from its first packet on.
+fn recorded(name: &str) -> Result<Stream> {
+    let path = format!("/usr/share/sip-tester/{name}.pcap");
+    let file = File::open(&path).with_context(|| format!("cannot open {path}"))?;
+    let mut stream = Stream::new();
+    let mut packets = PcapReader::new(file).with_context(|| format!("cannot read {path}"))?;
+    while let Some(packet) = packets.next_packet() {
+        let packet = packet.with_context(|| format!("cannot read {path}"))?;
+        let frame = Frame {
+            at: UNIX_EPOCH + packet.timestamp,
+            bytes: packet.data.into_owned(),
+            partial: false,
+            vlan: None,
+        };
+        if let Some(datagram) = Datagram::parse(&frame) {
+            stream.push((packet.timestamp, datagram.payload));
+        }
+    }
+    let began = stream.first().context("an empty recording")?.0;
+    for (at, _) in &mut stream {
+        *at = at.saturating_sub(began);
+    }
+    Ok(stream)
+}
+
+/// Sends a stream through such a network, and compares what the relay says of it with what came.
+fn impair(lab: &Lab, call: &Call, path: Path, network: &str, stream: &Stream) -> Result<()> {
+    let at_relay = lab.capture(&call.net.relay, "west")?;
+    let stalls = Stalls::watch();
+    let netem = |arguments: &str| {
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        call.net.caller.run("tc", &arguments)
+    };
+    // The first one comes first: RFC 3550 counts from there.
+    let (first, others) = stream.split_at(1);
+    send(&call.caller, path.west, first)?;
+    netem(&format!(
+        "qdisc add dev wire root netem limit 5000 {network}"
+    ))?;
+    send(&call.caller, path.west, others)?;
+    until("the end of the delays", LIMIT, || {
+        let told = netem("-s qdisc show dev wire")?;
+        Ok(told.contains("backlog 0b 0p").then_some(()))
+    })?;
+    // All that got through are on both sides of the capture now, or will be at once.
+    let counters = until("all packets captured and counted", LIMIT, || {
+        let counters = call.counters()?[0].clone();
+        let captured = captured(&at_relay, path).count() as u64;
+        Ok((captured == counters.packets).then_some(counters))
+    })?;
+    compare(&at_relay, path, &counters, stalls.longest_ms())
+}
+
 /// Sends packets on one processor, which handles them up to the relay's device: on two, the capture
 /// could see them in another order than the module.
-fn send(caller: &Party, to: SocketAddr, numbers: Range<u16>) -> Result<()> {
+fn send(caller: &Party, to: SocketAddr, packets: &[(Duration, Vec<u8>)]) -> Result<()> {
     let one_after_another = || {
         let mut first = CpuSet::new();
         first.set(0)?;
         sched_setaffinity(Pid::from_raw(0), &first)?;
-        for number in numbers {
-            let mut packet = rtp(caller.source, number, SIZE);
-            let timestamp = u32::from(number) * UNITS;
-            packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
-            caller.rtp.send_to(&packet, to)?;
-            thread::sleep(PACE);
+        let mut last = packets.first().map(|(at, _)| *at).unwrap_or_default();
+        for (at, packet) in packets {
+            thread::sleep(at.saturating_sub(last));
+            last = *at;
+            caller.rtp.send_to(packet, to)?;
         }
         Ok(())
     };
