@@ -19,6 +19,7 @@ pub(crate) struct Counters {
     packets: AtomicU64,
     bytes: AtomicU64,
     drops: Drops,
+    rtcp_packets: AtomicU64,
 }
 
 impl Counters {
@@ -27,6 +28,11 @@ impl Counters {
     pub(crate) fn count(&self, packets: u64, bytes: u64) {
         self.packets.fetch_add(packets, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Counts RTCP packets among those that were forwarded.
+    pub(crate) fn count_rtcp(&self, packets: u64) {
+        self.rtcp_packets.fetch_add(packets, Relaxed);
     }
 
     /// The drops of this direction.
@@ -41,6 +47,7 @@ impl Counters {
             packets: self.packets.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             drops: self.drops.read(),
+            rtcp_packets: self.rtcp_packets.load(Relaxed),
         }
     }
 }
@@ -84,6 +91,8 @@ pub(crate) struct Totals {
     pub(crate) bytes: u64,
     /// Packets dropped, by [`DropReason`].
     pub(crate) drops: [u64; DropReason::ALL.len()],
+    /// RTCP packets among those forwarded.
+    pub(crate) rtcp_packets: u64,
 }
 
 impl Totals {
@@ -94,5 +103,6 @@ impl Totals {
         for (sum, more) in self.drops.iter_mut().zip(other.drops) {
             *sum = sum.saturating_add(more);
         }
+        self.rtcp_packets = self.rtcp_packets.saturating_add(other.rtcp_packets);
     }
 }

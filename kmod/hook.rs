@@ -672,7 +672,8 @@ fn forward<V: Relayed>(
         return refuse(relay, leg, DropReason::NoRoute, segments, packet);
     };
     let Some(rewrite) = V::in_place(&forward.rewrite) else {
-        return forward_translated(relay, leg, (forward, exit), (segments, length), packet);
+        let amount = (segments, length);
+        return forward_translated(relay, (leg, flow), class, (forward, exit), amount, packet);
     };
     if !exit.fits(packet.len()) {
         packet = match fragment(leg, exit, 0, segments, packet) {
@@ -694,7 +695,19 @@ fn forward<V: Relayed>(
         return refuse(relay, leg, DropReason::NoMemory, segments, packet);
     }
     leg.counters().count(segments, length.into());
+    if class == payload::Class::Rtcp {
+        count_rtcp(leg, flow, segments);
+    }
     packet.transmit(exit, forward.sending.mark, V::priority(traffic_class))
+}
+
+/// Counts what looks like RTCP, unless the stream may carry anything.
+#[cold]
+#[inline(never)]
+fn count_rtcp(leg: &Leg, flow: &Flow, segments: u64) {
+    if flow.carries != Carries::Udp {
+        leg.counters().count_rtcp(segments);
+    }
 }
 
 /// Drops packets that were not admitted or cannot be sent, and tells whoever is to know.
@@ -809,7 +822,8 @@ fn mark<V: Relayed>(headers: &mut V::Headers, sending: &Sending) {
 #[inline(never)]
 fn forward_translated<'r, V: Relayed>(
     relay: &Relay,
-    leg: &Leg,
+    (leg, flow): (&Leg, &Flow),
+    class: payload::Class,
     (forward, exit): (&Forward, Exit<'r>),
     (segments, length): (u64, u16),
     mut packet: Packet<'r, V>,
@@ -833,6 +847,9 @@ fn forward_translated<'r, V: Relayed>(
     match V::translate(packet, forward, exit, leaving.asked(&forward.sending)) {
         Ok(verdict) => {
             leg.counters().count(segments, length.into());
+            if class == payload::Class::Rtcp {
+                count_rtcp(leg, flow, segments);
+            }
             verdict
         }
         Err(packet) => refuse(relay, leg, DropReason::NoMemory, segments, packet),

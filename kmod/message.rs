@@ -591,5 +591,8 @@ pub(crate) fn write_totals(writer: &mut Writer<'_>, totals: &Totals) -> Result {
             })?;
         }
     }
+    if totals.rtcp_packets != 0 {
+        writer.uint(counters::RTCP_PACKETS, totals.rtcp_packets)?;
+    }
     Ok(())
 }

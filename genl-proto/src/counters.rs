@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What has been relayed and what not.
 
-use crate::attributes::{Attributes, DecodeError};
+use crate::attributes::{Attributes, DecodeError, Value};
 use crate::generated::{DropReason, counters, drops, totals};
 use crate::writer::{EncodeError, Writer};
 
@@ -14,6 +14,8 @@ pub struct Counters {
     pub bytes: u64,
     /// Packets not forwarded.
     pub drops: Drops,
+    /// RTCP packets among those forwarded.
+    pub rtcp_packets: u64,
 }
 
 /// Packets not forwarded, by reason.
@@ -65,6 +67,9 @@ impl Counters {
                 writer.uint(drops::PACKETS, packets)
             })?;
         }
+        if self.rtcp_packets > 0 {
+            writer.uint(counters::RTCP_PACKETS, self.rtcp_packets)?;
+        }
         Ok(())
     }
 
@@ -76,10 +81,12 @@ impl Counters {
                 Ok((reason.one_of(DropReason::from_u32)?, packets.uint()?))
             })
         });
+        let rtcp_packets = attributes.get(counters::RTCP_PACKETS);
         Ok(Self {
             packets: attributes.required(counters::PACKETS)?.uint()?,
             bytes: attributes.required(counters::BYTES)?.uint()?,
             drops: drops.collect::<Result<_, _>>()?,
+            rtcp_packets: rtcp_packets.map_or(Ok(0), Value::uint)?,
         })
     }
 }

@@ -954,11 +954,15 @@ pub mod counters {
     /// Packets not forwarded, one entry for each reason met.
     pub const DROPS: u16 = 3;
 
+    /// RTCP packets among those forwarded, also such that share a port with RTP
+    /// (RFC 5761). Left out when there were none.
+    pub const RTCP_PACKETS: u16 = 4;
+
     /// The largest number of an attribute of this set.
-    pub const MAX: u16 = 3;
+    pub const MAX: u16 = 4;
 
     /// Every attribute, in the order of their numbers.
-    pub const ATTRS: [Attribute; 3] = [
+    pub const ATTRS: [Attribute; 4] = [
         Attribute {
             id: PACKETS,
             name: "packets",
@@ -976,6 +980,12 @@ pub mod counters {
             name: "drops",
             kind: Kind::Nest(&super::drops::ATTRS),
             multi: true,
+        },
+        Attribute {
+            id: RTCP_PACKETS,
+            name: "rtcp-packets",
+            kind: Kind::Uint,
+            multi: false,
         },
     ];
 }

@@ -132,6 +132,7 @@ pub fn counters(counters: &Counters) -> Value {
     json!({
         "packets": counters.packets,
         "bytes": counters.bytes,
+        "rtcp_packets": counters.rtcp_packets,
         "drops": drops.collect::<serde_json::Map<_, _>>(),
     })
 }

@@ -107,6 +107,7 @@ fn eventful_state() -> SessionState {
         packets: 100,
         bytes: 17_200,
         drops: DropReason::ALL.into_iter().zip(1..).collect(),
+        rtcp_packets: 7,
     };
     state
 }

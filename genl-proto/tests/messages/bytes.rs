@@ -249,6 +249,7 @@ fn a_session_that_ended_is_read_from_these_bytes() {
                 packets: 50,
                 bytes: 8000,
                 drops: [(DropReason::Held, 9)].into_iter().collect(),
+                rtcp_packets: 0,
             },
             from_b: Counters::default(),
             quality_a: None,

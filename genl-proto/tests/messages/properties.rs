@@ -170,8 +170,9 @@ prop_compose! {
         packets: u64,
         bytes: u64,
         drops in vec((select(&DropReason::ALL[..]), any::<u64>()), 0..4),
+        rtcp_packets: u64,
     ) -> Counters {
-        Counters { packets, bytes, drops: drops.into_iter().collect() }
+        Counters { packets, bytes, drops: drops.into_iter().collect(), rtcp_packets }
     }
 }
 

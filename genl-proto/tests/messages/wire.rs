@@ -249,6 +249,9 @@ fn counted(counted: &Counters) -> Vec<Vec<u8>> {
         ];
         attributes.push(nest(counters::DROPS, &inside));
     }
+    if counted.rtcp_packets > 0 {
+        attributes.push(uint(counters::RTCP_PACKETS, counted.rtcp_packets));
+    }
     attributes
 }
 

@@ -122,6 +122,7 @@ fn text(session: &Value) -> String {
         "LEAVES FROM",
         "TO",
         "PACKETS",
+        "RTCP",
         "BYTES",
         "LOST",
         "JITTER",
@@ -137,7 +138,11 @@ fn text(session: &Value) -> String {
         format::duration(number("age_ms")),
         format::duration(number("idle_ms")),
         format::duration(number("timeout_ms")),
-        format::table(&header, &["PACKETS", "BYTES", "LOST", "JITTER"], rows),
+        format::table(
+            &header,
+            &["PACKETS", "RTCP", "BYTES", "LOST", "JITTER"],
+            rows
+        ),
     )
 }
 
@@ -154,6 +159,7 @@ fn row(stream: &Value, from: &Value, to: &Value) -> Vec<String> {
         word(&to["local"]),
         remote(to),
         format::number(number(&received["packets"])),
+        format::number(number(&received["rtcp_packets"])),
         format::bytes(number(&received["bytes"])),
         lost(&from["quality"]),
         jitter(&from["quality"]),
@@ -186,7 +192,7 @@ mod tests {
         let mut session = session("grpc:media1:22334");
         let caller = &mut session["streams"][0]["a"];
         caller["received"] = serde_json::json!({
-            "packets": 1234, "bytes": 2048, "drops": { "held": 2, "malformed": 0 },
+            "packets": 1234, "rtcp_packets": 12, "bytes": 2048, "drops": { "held": 2, "malformed": 0 },
         });
         caller["quality"] = serde_json::json!({ "lost": 5, "jitter": 80, "jitter_us": 10_250 });
         let told = text(&session);
@@ -199,9 +205,9 @@ mod tests {
             "call-id call-1@host",
             "tsl grpc:media1:22334",
             "idle 5s, ends after 1m",
-            "rtp 192.0.2.1:4000 10.0.0.5:20002 10.0.0.5:20000 192.0.2.2:5000 1,234 2.0 KiB 5 \
+            "rtp 192.0.2.1:4000 10.0.0.5:20002 10.0.0.5:20000 192.0.2.2:5000 1,234 12 2.0 KiB 5 \
              10.2 ms held 2",
-            "rtp 192.0.2.2:5000 10.0.0.5:20000 10.0.0.5:20002 192.0.2.1:4000 0 0 B -",
+            "rtp 192.0.2.2:5000 10.0.0.5:20000 10.0.0.5:20002 192.0.2.1:4000 0 0 0 B -",
         ] {
             let words: Vec<_> = line.split_whitespace().collect();
             assert!(lines.contains(&words), "{line} is not in\n{told}");

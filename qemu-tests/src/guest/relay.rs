@@ -135,6 +135,8 @@ pub struct Counters {
     pub bytes: u64,
     /// Packets not forwarded, by reason.
     pub drops: Vec<(DropReason, u64)>,
+    /// RTCP packets among those forwarded.
+    pub rtcp_packets: u64,
     /// How well RTP arrived, by the number of the attribute; empty when there was none.
     pub quality: BTreeMap<u16, u64>,
     /// The party that was learned.
@@ -217,6 +219,7 @@ impl Counters {
             match id {
                 counters::PACKETS => found.packets = netlink::uint(value)?,
                 counters::BYTES => found.bytes = netlink::uint(value)?,
+                counters::RTCP_PACKETS => found.rtcp_packets = netlink::uint(value)?,
                 counters::DROPS => {
                     let (mut reason, mut packets) = (None, None);
                     for (id, value) in parse(value)? {

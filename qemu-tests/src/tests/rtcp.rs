@@ -57,6 +57,8 @@ fn rtcp_goes_to_the_port_that_was_signalled(lab: &Lab, path: Path) -> Result<()>
     expect(at_callee, path.east, path.callee, &media)?;
     let packets = call.counters()?.into_iter().map(|one| one.packets);
     ensure!(packets.eq([21, 0, 10, 7]), "{:?}", call.counters()?);
+    let reports = call.counters()?.into_iter().map(|one| one.rtcp_packets);
+    ensure!(reports.eq([0, 0, 10, 7]), "{:?}", call.counters()?);
     let lost = call.relay.totals()?.relayed;
     ensure!(lost.dropped(DropReason::NoSession) == 3, "{lost:?}");
     ensure!(at_callee.datagrams().len() == 31, "something else arrived");
@@ -81,6 +83,8 @@ fn multiplexed_rtcp_goes_where_rtp_goes(lab: &Lab, path: Path) -> Result<()> {
             counters.packets == 64 && counters.drops.is_empty(),
             "{counters:?}"
         );
+        // Those of all types are told apart.
+        ensure!(counters.rtcp_packets == 32, "{counters:?}");
         // Only RTP is measured: its numbers are without a gap.
         let lost = counters.quality.get(&genl_proto::generated::quality::LOST);
         ensure!(lost == Some(&0), "{counters:?}");

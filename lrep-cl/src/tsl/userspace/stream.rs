@@ -50,6 +50,7 @@ pub(super) struct Leg {
     packets: u64,
     bytes: u64,
     drops: [u64; DropReason::ALL.len()],
+    rtcp_packets: u64,
     reception: Reception<AtomicU64>,
     tally: Tally<AtomicU64>,
     admitted_ms: Option<u64>,
@@ -58,11 +59,6 @@ pub(super) struct Leg {
 }
 
 impl Leg {
-    pub(super) fn sent(&mut self, bytes: usize) {
-        self.packets += 1;
-        self.bytes += bytes as u64;
-    }
-
     pub(super) fn dropped(&mut self, reason: DropReason) {
         if let Some(count) = self.drops.get_mut(reason as usize) {
             *count += 1;
@@ -78,6 +74,7 @@ impl Leg {
             packets: self.packets,
             bytes: self.bytes,
             drops: DropReason::ALL.into_iter().zip(self.drops).collect(),
+            rtcp_packets: self.rtcp_packets,
         }
     }
 }
@@ -104,6 +101,16 @@ impl Live {
             b,
             legs: [Leg::default(), Leg::default()],
         })
+    }
+
+    /// Counts a packet from one side that was sent to the other.
+    pub(super) fn sent(&mut self, side: Side, payload: &[u8]) {
+        let is_rtcp =
+            convert::carries(self.asked.kind) != Carries::Udp && classify(payload) == Class::Rtcp;
+        let leg = self.leg_mut(side);
+        leg.packets += 1;
+        leg.bytes += payload.len() as u64;
+        leg.rtcp_packets += u64::from(is_rtcp);
     }
 
     /// Whether it can be relayed.

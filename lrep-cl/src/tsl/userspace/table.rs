@@ -94,6 +94,7 @@ fn add(a: Counters, b: Counters) -> Counters {
         packets: a.packets.saturating_add(b.packets),
         bytes: a.bytes.saturating_add(b.bytes),
         drops: a.drops.iter().chain(b.drops.iter()).collect(),
+        rtcp_packets: a.rtcp_packets.saturating_add(b.rtcp_packets),
     }
 }
 
@@ -546,22 +547,22 @@ impl Table {
             };
             let (counted, rest) = alike.split_at(done.min(alike.len()));
             for packet in counted {
-                let outcome = failure.map_or(Ok(packet.payload.len()), Err);
-                self.count(packet.place, outcome);
+                self.count(packet, failure);
             }
             alike = rest;
         }
     }
 
     /// Counts a packet that was sent, or why it was not.
-    fn count(&mut self, place: Place, sent: std::result::Result<usize, DropReason>) {
+    fn count(&mut self, packet: &Leaving<'_>, failure: Option<DropReason>) {
+        let place = packet.place;
         let session = self.sessions.get_mut(&place.session);
         let Some(live) = session.and_then(|session| session.streams.get_mut(place.stream)) else {
             return;
         };
-        match sent {
-            Ok(bytes) => live.leg_mut(place.side).sent(bytes),
-            Err(reason) => live.leg_mut(place.side).dropped(reason),
+        match failure {
+            None => live.sent(place.side, packet.payload),
+            Some(reason) => live.leg_mut(place.side).dropped(reason),
         }
     }
 
