@@ -3,6 +3,7 @@
 //! `lrep-cl log`: how much the running daemon logs.
 
 use clap::Args;
+use serde_json::json;
 
 use super::control::Control;
 use super::exit::Failure;
@@ -18,12 +19,19 @@ pub struct Log {
 
     #[command(flatten)]
     control: Control,
+
+    /// Print JSON instead of nothing
+    #[arg(long)]
+    json: bool,
 }
 
 impl Log {
-    /// Changes it.
+    /// Changes it, and tells in JSON what it is.
     pub fn run(&self) -> Result<String, Failure> {
         self.control.ask(&Request::Log { level: self.level })?;
-        Ok(String::new())
+        Ok(match self.json {
+            true => format!("{}\n", json!({ "level": self.level })),
+            false => String::new(),
+        })
     }
 }

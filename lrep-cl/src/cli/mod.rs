@@ -165,4 +165,20 @@ mod tests {
     fn the_command_line_is_consistent() {
         command().debug_assert();
     }
+
+    #[test]
+    fn whatever_a_verb_tells_it_can_tell_in_json() {
+        fn look(command: &Command, path: &str) {
+            let verbs: Vec<_> = command.get_subcommands().collect();
+            for verb in &verbs {
+                look(verb, &format!("{path} {}", verb.get_name()));
+            }
+            let has = command.get_arguments().any(|arg| arg.get_id() == "json");
+            // The daemon tells nothing but its log.
+            if verbs.is_empty() && path != "lrep-cl run" {
+                assert!(has, "{path} has no --json");
+            }
+        }
+        look(&command(), "lrep-cl");
+    }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::exit::Failure;
 use super::format;
@@ -37,6 +37,10 @@ enum Verb {
         #[arg(long, value_name = "DAYS", default_value_t = 3650)]
         #[arg(value_parser = clap::value_parser!(u32).range(1..=36500))]
         days: u32,
+
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
     },
     /// Make a certificate and its key: NAME.pem and NAME.key
     Issue {
@@ -58,6 +62,10 @@ enum Verb {
         #[arg(long, value_name = "DAYS", default_value_t = 365)]
         #[arg(value_parser = clap::value_parser!(u32).range(1..=36500))]
         days: u32,
+
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
     },
     /// Make new certificates and keys for the same names, and replace the files
     ///
@@ -79,6 +87,10 @@ enum Verb {
         #[arg(long, value_name = "DAYS", default_value_t = 365)]
         #[arg(value_parser = clap::value_parser!(u32).range(1..=36500))]
         days: u32,
+
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
     },
     /// Show the certificates of a directory: names, what they are for, until when
     Show {
@@ -96,11 +108,18 @@ impl Tls {
     pub fn run(&self) -> Result<String, Failure> {
         let now = SystemTime::now();
         match &self.verb {
-            Verb::Init { directory, days } => {
-                Directory::init(directory, now, DAY * *days)?;
+            Verb::Init {
+                directory,
+                days,
+                json,
+            } => {
+                let authority = Directory::init(directory, now, DAY * *days)?.authority()?;
+                if *json {
+                    return Ok(format!("{}\n", made(&authority, now)));
+                }
                 Ok(format!(
                     "made {}, for all hosts and controllers, and ca.key, which stays here\n",
-                    directory.join("ca.pem").display()
+                    authority.path.display()
                 ))
             }
             Verb::Issue {
@@ -109,36 +128,48 @@ impl Tls {
                 role,
                 address,
                 days,
+                json,
             } => {
                 let subject = subject(*role, name, address)?;
                 let directory = Directory::open(directory)?;
                 let issued = directory.issue(&subject, now, DAY * *days)?;
-                Ok(made(&issued))
+                Ok(match json {
+                    true => format!("{}\n", made(&issued, now)),
+                    false => line(&issued),
+                })
             }
             Verb::Renew {
                 directory,
                 name,
                 within,
                 days,
+                json,
             } => {
                 let names = match name.as_slice() {
                     [] => expiring(Directory::list(directory)?, now, DAY * *within),
                     names => names.to_vec(),
                 };
                 let directory = Directory::open(directory)?;
-                let mut text = String::new();
+                let mut renewed = Vec::new();
                 for name in &names {
-                    text += &made(&directory.renew(name, now, DAY * *days)?);
+                    renewed.push(directory.renew(name, now, DAY * *days)?);
                 }
-                if names.is_empty() {
-                    text = format!("nothing expires within {within} days\n");
-                }
-                Ok(text)
+                Ok(if *json {
+                    let made = renewed.iter().map(|issued| made(issued, now));
+                    format!("{}\n", made.collect::<Value>())
+                } else if renewed.is_empty() {
+                    format!("nothing expires within {within} days\n")
+                } else {
+                    renewed.iter().map(line).collect()
+                })
             }
             Verb::Show { directory, json } => {
                 let listed = Directory::list(directory)?;
                 Ok(match json {
-                    true => to_json(&listed, now),
+                    true => {
+                        let listed = listed.iter().map(|issued| to_json(issued, now));
+                        format!("{}\n", listed.collect::<Value>())
+                    }
                     false => table(&listed, now),
                 })
             }
@@ -183,7 +214,7 @@ fn expiring(listed: Vec<Issued>, now: SystemTime, within: Duration) -> Vec<Strin
         .collect()
 }
 
-fn made(issued: &Issued) -> String {
+fn line(issued: &Issued) -> String {
     format!(
         "made {} and {}, valid until {}\n",
         issued.path.display(),
@@ -235,20 +266,79 @@ fn table(listed: &[Issued], now: SystemTime) -> String {
     format!("{}\n", format::table(&header, &["DAYS LEFT"], rows))
 }
 
-fn to_json(listed: &[Issued], now: SystemTime) -> String {
-    let listed: Vec<_> = listed
-        .iter()
-        .map(|issued| {
-            let certificate = &issued.certificate;
-            json!({
-                "file": issued.path,
-                "role": role(certificate).to_lowercase(),
-                "names": certificate.names,
-                "addresses": certificate.addresses,
-                "not_after": humantime::format_rfc3339_seconds(certificate.not_after).to_string(),
-                "days_left": days_left(certificate, now),
-            })
-        })
-        .collect();
-    format!("{}\n", json!(listed))
+/// A certificate as JSON: when it ends in UTC, and whole days until then, none when it has ended.
+fn to_json(issued: &Issued, now: SystemTime) -> Value {
+    let certificate = &issued.certificate;
+    json!({
+        "file": issued.path,
+        "role": role(certificate).to_lowercase(),
+        "names": certificate.names,
+        "addresses": certificate.addresses,
+        "not_after": humantime::format_rfc3339_seconds(certificate.not_after).to_string(),
+        "days_left": days_left(certificate, now),
+    })
+}
+
+/// One that was made just now, with the file of its key.
+fn made(issued: &Issued, now: SystemTime) -> Value {
+    let mut told = to_json(issued, now);
+    told["key"] = json!(issued.key());
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::cli::dispatch;
+
+    fn tls(arguments: &[&str]) -> Value {
+        let arguments = [&["lrep-cl", "tls"], arguments, &["--json"]].concat();
+        let arguments: Vec<_> = arguments.into_iter().map(Into::into).collect();
+        let text = dispatch(&arguments).expect("done");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    #[test]
+    fn what_was_made_is_told_in_json() {
+        let base = tempfile::tempdir().expect("a directory");
+        let path = base.path().join("ca");
+        let directory = path.to_str().expect("a path");
+        let file = |name: &str| json!(path.join(name));
+        let is_there = |file: &Value| Path::new(file.as_str().expect("a path")).exists();
+
+        let made = tls(&["init", directory, "--days", "10"]);
+        assert_eq!(
+            (&made["file"], &made["role"]),
+            (&file("ca.pem"), &json!("ca"))
+        );
+        assert!(is_there(&made["key"]), "{made}");
+        let until = made["not_after"].as_str().expect("a time");
+        humantime::parse_rfc3339(until).expect("a time");
+
+        let address = ["--address", "192.0.2.10,media1.example.org"];
+        let issue = [
+            "issue", directory, "media1", "--role", "host", "--days", "5",
+        ];
+        let made = tls(&[&issue[..], &address[..]].concat());
+        assert_eq!(made["file"], file("media1.pem"));
+        assert_eq!(made["key"], file("media1.key"));
+        assert_eq!(made["role"], "host");
+        assert_eq!(made["names"], json!(["media1", "media1.example.org"]));
+        assert_eq!(made["addresses"], json!(["192.0.2.10"]));
+        assert!(
+            made["days_left"].as_u64().is_some_and(|days| days <= 5),
+            "{made}"
+        );
+
+        let renewed = tls(&["renew", directory, "--days", "8"]);
+        assert_eq!(renewed[0]["file"], file("media1.pem"));
+        assert!(renewed[0]["not_after"].as_str() > made["not_after"].as_str());
+        assert_eq!(tls(&["renew", directory, "--within", "1"]), json!([]));
+
+        let listed = tls(&["show", directory]);
+        let files: Vec<_> = [0, 1].map(|at| listed[at]["file"].clone()).to_vec();
+        assert_eq!(files, [file("ca.pem"), file("media1.pem")]);
+    }
 }

@@ -114,6 +114,15 @@ impl Directory {
         })
     }
 
+    /// The authority itself.
+    ///
+    /// # Errors
+    ///
+    /// When it is no longer there.
+    pub fn authority(&self) -> Result<Issued> {
+        read(certificate_of(&self.path, AUTHORITY))
+    }
+
     /// Issues a certificate; its files have the subject's first name.
     ///
     /// # Errors
