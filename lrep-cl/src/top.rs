@@ -38,7 +38,7 @@ pub struct Seen {
     samples: HashMap<(String, u64), Sample>,
 }
 
-/// What goes on in a TSL, per second.
+/// What goes on in the sessions of a TSL, per second.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TslRate {
     /// Its URL.
@@ -53,6 +53,8 @@ pub struct TslRate {
     pub lost: u64,
     /// Packets that were not relayed.
     pub dropped: u64,
+    /// The jitter of the worst direction there in microseconds, where any is known.
+    pub jitter_us: Option<u64>,
 }
 
 /// What goes on in a session, per second.
@@ -119,6 +121,7 @@ pub fn rates(samples: &[Sample], seen: &mut Seen, now: Instant) -> (Vec<TslRate>
         ] {
             *sum = sum.saturating_add(rate);
         }
+        tsl.jitter_us = tsl.jitter_us.max(call.jitter_us);
         calls.push(call);
     }
     calls.sort_by(|a, b| b.packets.cmp(&a.packets).then(a.id.cmp(&b.id)));
@@ -184,5 +187,50 @@ mod tests {
         assert_eq!(calls[0].packets, 0);
         let (tsls, calls) = rates(&[], &mut seen, later);
         assert!(tsls.is_empty() && calls.is_empty());
+    }
+
+    #[test]
+    fn a_tsl_has_the_loss_and_the_drops_of_all_its_calls_and_the_worst_jitter() {
+        let now = Instant::now();
+        let mut seen = Seen::default();
+        let at = |id, seconds: u64, jitter_us| Sample {
+            lost: 3 * seconds,
+            dropped: 5 * id * seconds,
+            jitter_us,
+            ..sample(id, 1000 * seconds, 50 * seconds)
+        };
+        // The last is elsewhere; of two nothing is known of jitter.
+        let look = |seconds| {
+            [
+                at(1, seconds, Some(1_500)),
+                at(2, seconds, Some(20_250)),
+                at(3, seconds, None),
+                at(11, seconds, None),
+            ]
+        };
+        let (first, _) = rates(&look(10), &mut seen, now);
+        let (tsls, calls) = rates(&look(14), &mut seen, now + Duration::from_secs(4));
+        assert_eq!(tsls, first, "each second was like the others");
+        let told: Vec<_> = tsls
+            .iter()
+            .map(|tsl| (tsl.tsl.as_str(), tsl.lost, tsl.dropped, tsl.jitter_us))
+            .collect();
+        assert_eq!(
+            told,
+            [("grpc:a:1", 3, 55, None), ("local", 9, 30, Some(20_250))]
+        );
+        let told: Vec<_> = calls
+            .iter()
+            .map(|call| (call.id, call.lost, call.dropped, call.jitter_us))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (1, 3, 5, Some(1_500)),
+                (2, 3, 10, Some(20_250)),
+                (3, 3, 15, None),
+                (11, 3, 55, None)
+            ]
+        );
     }
 }

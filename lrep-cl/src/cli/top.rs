@@ -18,7 +18,8 @@ use crate::top::{Sample, Seen, rates};
 /// Show the busiest calls and the TSLs as they are now: rates, loss, jitter, drops
 ///
 /// Goes on until it is interrupted. Rates are those since the picture before; the first one shows
-/// each call's mean.
+/// each call's mean. What a TSL loses and drops is that of all its calls; its jitter, like a call's, is
+/// that of the worst direction.
 #[derive(Args, Debug)]
 pub struct Top {
     /// Time between two pictures
@@ -106,6 +107,7 @@ fn picture(tsls: &[crate::top::TslRate], calls: &[crate::top::CallRate]) -> Stri
         "BITS/S",
         "LOST/S",
         "DROPPED/S",
+        "JITTER",
     ];
     let rows = tsls.iter().map(|tsl| {
         vec![
@@ -115,6 +117,7 @@ fn picture(tsls: &[crate::top::TslRate], calls: &[crate::top::CallRate]) -> Stri
             format::number(tsl.bits),
             format::number(tsl.lost),
             format::number(tsl.dropped),
+            jitter(tsl.jitter_us),
         ]
     });
     let tsls = format::table(&header, &header[1..], rows);
@@ -137,12 +140,52 @@ fn picture(tsls: &[crate::top::TslRate], calls: &[crate::top::CallRate]) -> Stri
             format::number(call.bits),
             format::number(call.lost),
             format::number(call.dropped),
-            call.jitter_us.map_or_else(
-                || "-".to_owned(),
-                |us| format!("{}.{} ms", us / 1000, us % 1000 / 100),
-            ),
+            jitter(call.jitter_us),
         ]
     });
     let calls = format::table(&header, &header[2..], rows);
     format!("{tsls}\n\n{calls}\n")
+}
+
+fn jitter(us: Option<u64>) -> String {
+    us.map_or_else(
+        || "-".to_owned(),
+        |us| format!("{}.{} ms", us / 1000, us % 1000 / 100),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::sessions::tests::session;
+
+    #[test]
+    fn a_picture_tells_what_both_directions_lost_dropped_and_delayed() {
+        let mut session = session("local");
+        session["packets"] = json!(4500);
+        session["bytes"] = json!(774_000);
+        let stream = &mut session["streams"][0];
+        stream["a"]["received"]["drops"] = json!({ "held": 90, "malformed": 180 });
+        stream["a"]["quality"] = json!({ "lost": 450, "jitter_us": 1_500 });
+        stream["b"]["received"]["drops"] = json!({ "foreign_source": 90 });
+        stream["b"]["quality"] = json!({ "lost": 90, "jitter_us": 20_250 });
+        let sample = sample(&session);
+        assert_eq!((sample.lost, sample.dropped), (540, 360));
+        assert_eq!(sample.jitter_us, Some(20_250));
+
+        // It has lived for 90 seconds.
+        let (tsls, calls) = rates(&[sample], &mut Seen::default(), Instant::now());
+        let picture = picture(&tsls, &calls);
+        let lines: Vec<Vec<&str>> = picture
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        for line in [
+            "local 1 50 68,800 6 4 20.2 ms",
+            "call-1@host local 3 50 68,800 6 4 20.2 ms",
+        ] {
+            let words: Vec<_> = line.split_whitespace().collect();
+            assert!(lines.contains(&words), "{line} is not in\n{picture}");
+        }
+    }
 }
