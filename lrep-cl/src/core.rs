@@ -15,6 +15,7 @@ mod job;
 mod journal;
 mod layer;
 mod placements;
+mod shortage;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use self::job::{Job, Wish};
 use self::journal::cure;
 use self::layer::{Io, Layer, is_full};
 use self::placements::Placements;
+use self::shortage::Shortage;
 use self::status::Status;
 use crate::alarm::{Alarms, Withheld};
 use crate::answers::Answered;
@@ -946,19 +948,17 @@ impl Core {
         let tsl = layer.config.name.clone();
         info!(tsl, ports = ?config, "told a client addresses and ports");
         if ports.is_exhausted {
-            let sessions = layer.sessions();
-            self.alarm("exhausted", now, |withheld| {
+            if let Some(withheld) = self.alarms.due("exhausted", now) {
                 error!(
                     withheld,
                     tsl,
-                    sessions,
-                    "no ports are free from {} to {}: new calls will end old ones; widen \
-                     start_port to end_port, or port_ranges, or find out why calls do not end \
-                     (`lrep-cl sessions`)",
+                    sessions = layer.sessions(),
+                    "no ports are free from {} to {}: new calls will end old ones; {}",
                     ports.start,
-                    ports.end
+                    ports.end,
+                    Shortage::of(true, || layer.ports_leaked())
                 );
-            });
+            }
         }
         config
     }

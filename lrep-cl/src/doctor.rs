@@ -508,6 +508,7 @@ mod tests {
             sessions: 0,
             packets_per_second: None,
             ports_in_use: 0,
+            ports_leaked: 0,
             ports: 1,
         };
         let mut status = Status {

@@ -227,6 +227,18 @@ impl Ports {
             .collect()
     }
 
+    /// How many ports are occupied more often than by those who hold them, which these ports are.
+    pub fn leaked(&self, held: impl IntoIterator<Item = u16>) -> u32 {
+        let mut left = self.in_use.clone();
+        for port in held {
+            let sessions = &mut left[usize::from(port)];
+            *sessions = sessions.saturating_sub(1);
+        }
+        left.into_iter()
+            .map(|sessions| u32::from(sessions > 0))
+            .sum()
+    }
+
     /// A session has given these ports back.
     pub fn release(&mut self, ports: impl IntoIterator<Item = u16>, now: Instant) {
         let rested = |since: Instant| now.saturating_duration_since(since) >= QUARANTINE;
@@ -671,6 +683,21 @@ mod tests {
         assert_eq!(told(&three, 2), [(30000, 30396), (40000, 40796)]);
         let ports = Ports::new(&ranges(&three), 2, &mut |_| 0);
         assert_eq!(ports.parts[0].client, 0);
+    }
+
+    #[test]
+    fn ports_that_nobody_holds_are_counted() {
+        let mut ports = begun(20000, 20007, 1);
+        // Two addresses have the same ports.
+        ports.occupy(block(20000));
+        ports.occupy(block(20000));
+        ports.occupy([20004]);
+        let twice = || block(20000).into_iter().chain(block(20000));
+        assert_eq!(ports.leaked(twice().chain([20004])), 0);
+        assert_eq!(ports.leaked(twice()), 1);
+        assert_eq!(ports.leaked(block(20000)), 5);
+        // One that is held and was never occupied hides none.
+        assert_eq!(ports.leaked(twice().chain([20005])), 1);
     }
 
     #[test]

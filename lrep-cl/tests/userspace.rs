@@ -3,12 +3,14 @@
 //! The relay inside the daemon keeps what every transport layer promises, here and when it is served to
 //! a controller elsewhere; and a daemon relays with it.
 
+mod common;
 mod conformance;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::{Daemon, config, set, with};
 use conformance::{Place, every_promise_is_kept};
 use lrep_cl::tsl::remote::address::Address;
 use lrep_cl::tsl::remote::{Options, Remote};
@@ -80,6 +82,59 @@ async fn a_port_of_another_program_is_refused_by_name_and_nothing_is_kept() {
     drop(UdpSocket::bind(west).expect("free"));
     drop(taken);
     tsl.session_new(new).await.expect("made");
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_of_this_host_is_refused_by_name() {
+    let tsl = Userspace::start().expect("starts");
+    // For documentation: nobody has it.
+    let elsewhere: SocketAddr = "192.0.2.77:20000".parse().expect("an address");
+    let settings = SetConfig {
+        ports: vec![20_000..=20_099],
+        local_addresses: vec![elsewhere.ip()],
+        ..SetConfig::default()
+    };
+    tsl.config_set(settings).await.expect("set");
+    let new = NewSession {
+        label: b"call".to_vec(),
+        owner: 7,
+        timeout_ms: 60_000,
+        streams: vec![Stream {
+            kind: StreamKind::Rtp,
+            a: Endpoint::new(elsewhere, None),
+            b: Endpoint::new(SocketAddr::new(elsewhere.ip(), 20_002), None),
+        }],
+        replace: false,
+    };
+    let refused = tsl.session_new(new).await.expect_err("refused");
+    assert!(refused.is(Errno::EADDRNOTAVAIL), "{refused}");
+    let text = refused.to_string();
+    assert!(
+        text.contains("192.0.2.77:20000: it is no address of this host"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_daemon_counts_a_port_of_another_program_as_the_cause_and_keeps_none() {
+    let tsl = Arc::new(Userspace::start().expect("starts"));
+    let daemon = Daemon::start_with(&tsl, config(Vec::new()));
+    // One of its own, whatever else runs on the machine.
+    let port = 20_000 + 4 * (std::process::id() % 2_000) as u16;
+    let taken = socket(Ipv4Addr::new(127, 0, 0, 21).into(), port);
+    let request = set("1_0", port, "a@host");
+    assert_eq!(daemon.client().ask(&request), with(&request, "ER"));
+    let status = daemon.service.status();
+    assert_eq!(status.refused.get("port"), Some(&1));
+    let tsls = &status.tsls[0];
+    assert_eq!(
+        (tsls.sessions, tsls.ports_in_use, tsls.ports_leaked),
+        (0, 0, 0)
+    );
+    drop(taken);
+    let request = set("1_1", port, "a@host");
+    assert_eq!(daemon.client().ask(&request), with(&request, "OK"));
+    assert_eq!(daemon.service.status().tsls[0].ports_in_use, 4);
 }
 
 #[tokio::test]

@@ -82,12 +82,18 @@ pub fn table(tsls: &[TslStatus]) -> String {
             format::number(tsl.sessions),
             tsl.packets_per_second
                 .map_or_else(|| "-".to_owned(), format::number),
-            format!(
-                "{} of {}",
-                format::number(tsl.ports_in_use.into()),
-                format::number(tsl.ports.into())
-            ),
+            ports(tsl),
         ]
     };
     format!("{}\n", format::table(&header, &right, tsls.iter().map(row)))
+}
+
+/// `4 of 10,001`, and how many of them are nobody's.
+fn ports(tsl: &TslStatus) -> String {
+    let [used, all, leaked] =
+        [tsl.ports_in_use, tsl.ports, tsl.ports_leaked].map(|ports| format::number(ports.into()));
+    match tsl.ports_leaked {
+        0 => format!("{used} of {all}"),
+        _ => format!("{used} of {all}, {leaked} leaked"),
+    }
 }

@@ -65,6 +65,24 @@ pub fn cure(error: &tsl::Error) -> (&'static str, &'static str) {
             "memory-max",
             "; raise memory_max, or send calls to another relay",
         ),
+        (
+            Errno::EADDRNOTAVAIL,
+            "address",
+            "; it must be an address of the TSL's host: give it to an interface there (`ip address \
+             add ADDRESS/32 dev lo`), or correct internal_ip or external_ip; then `systemctl restart \
+             lrep-cl` tells the TSL its addresses again",
+        ),
+        (
+            Errno::EADDRINUSE,
+            "port",
+            "; `ss -ulpn` on the TSL's host names the program that has it: stop it, or give lrep-cl \
+             other ports (start_port and end_port, or port_ranges)",
+        ),
+        (
+            Errno::EMFILE,
+            "descriptors",
+            "; each port in use is a descriptor: raise LimitNOFILE of lrep-cl.service (`ulimit -n`)",
+        ),
     ];
     refusals
         .into_iter()
@@ -121,6 +139,25 @@ pub fn log_end(session: &SessionState, reason: EndReason) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_tsl_lacks_for_a_port_has_a_cure_of_its_own() {
+        for (errno, kind, word) in [
+            (Errno::EADDRNOTAVAIL, "address", "`ip address add"),
+            (Errno::EADDRINUSE, "port", "`ss -ulpn`"),
+            (Errno::EMFILE, "descriptors", "LimitNOFILE"),
+            (Errno::ENOSPC, "sessions-max", "raise sessions_max"),
+            (Errno::EPERM, "command", ""),
+        ] {
+            let error = tsl::Error::Refused(tsl::Refusal {
+                errno: errno as i32,
+                message: None,
+            });
+            let (told, cure) = cure(&error);
+            assert_eq!(told, kind);
+            assert!(cure.contains(word), "{cure}");
+        }
+    }
 
     #[test]
     fn a_party_is_told_as_its_addresses_print() {

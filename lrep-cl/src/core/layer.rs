@@ -19,9 +19,10 @@ use super::Action;
 use super::command::{Command, Outcome, Token};
 use super::job::{Claim, Job, Wish};
 use super::journal::{cure, log_alarm, log_end, party};
+use super::shortage::Shortage;
 use super::status::{TslHealth, TslStatus};
 use crate::alarm::{Alarms, Withheld};
-use crate::call::{Calls, Media, Plan};
+use crate::call::{Calls, Locals, Media, Plan};
 use crate::config::{Health, TslConfig};
 use crate::logging::CallId;
 use crate::ports::Ports;
@@ -293,8 +294,16 @@ impl Layer {
             sessions: self.sessions(),
             packets_per_second: self.counts.then_some(self.packet_rate),
             ports_in_use: self.ports.count(),
+            ports_leaked: self.ports_leaked(),
             ports: self.ports.size(),
         }
+    }
+
+    /// Ports that count as in use, and that no call has. Each call holds its ports as long as it is
+    /// known, so there should be none. Looks at every call.
+    pub fn ports_leaked(&self) -> u32 {
+        self.ports
+            .leaked(self.calls.locals().flat_map(Locals::ports))
     }
 
     /// Takes what a new configuration says of it. Its addresses and ports stay.
@@ -717,13 +726,9 @@ impl Layer {
                     || "of another owner".to_owned(),
                     |label| label.escape_ascii().to_string(),
                 );
-                let cause = if self.ports.is_exhausted(media.answerer.local.port(), io.now) {
-                    "all ports that the SIP server was told are in use: widen them (start_port to \
-                     end_port, or port_ranges), or find out why calls do not end"
-                } else {
-                    "the SIP server handed them out twice: if there are several, give each ports \
-                     of its own (port_parts)"
-                };
+                let port = media.answerer.local.port();
+                let is_exhausted = self.ports.is_exhausted(port, io.now);
+                let cause = Shortage::of(is_exhausted, || self.ports_leaked());
                 warn!(
                     %call_id,
                     withheld,

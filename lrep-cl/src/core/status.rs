@@ -40,6 +40,9 @@ pub struct TslStatus {
     pub packets_per_second: Option<u64>,
     /// Relay ports in use, of `ports`.
     pub ports_in_use: u32,
+    /// Ports among these that no call has, which should be none.
+    #[serde(default)]
+    pub ports_leaked: u32,
     /// Relay ports there are.
     pub ports: u32,
 }

@@ -327,7 +327,7 @@ impl Daemon {
     }
 
     /// Starts it with a configuration whose listeners are replaced.
-    pub fn start_with(tsl: &Arc<Memory>, mut config: Config) -> Self {
+    pub fn start_with<T: Tsl>(tsl: &Arc<T>, mut config: Config) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("lrep-cl.sock");
         config.listen = vec![

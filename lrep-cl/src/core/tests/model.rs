@@ -272,6 +272,13 @@ impl World {
         }
     }
 
+    /// No port counts as in use that no call has, whatever is on its way.
+    fn no_port_is_leaked(&self) {
+        for layer in &self.core.layers {
+            assert_eq!(layer.ports_leaked(), 0, "{}", layer.config.name);
+        }
+    }
+
     fn step(&mut self, step: Step) {
         match step {
             Step::Set { call, block, party } => {
@@ -400,6 +407,7 @@ fn play(steps: Vec<Step>) {
     for step in steps {
         world.step(step);
     }
+    world.no_port_is_leaked();
     world.compare();
 }
 

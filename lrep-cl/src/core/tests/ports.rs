@@ -7,6 +7,8 @@ use std::net::Ipv4Addr;
 
 use super::model::World;
 use super::*;
+use crate::config::LogLevel;
+use crate::logging::tests::logged;
 
 /// What a SIP server is told that is at this address.
 fn told(core: &mut Core, address: &str) -> NodeConfig {
@@ -92,4 +94,97 @@ fn no_more_sip_servers_are_remembered_than_there_may_be() {
         told(&mut core, &address);
     }
     assert_eq!(core.homes.len(), SERVERS_MAX);
+}
+
+/// Calls have only two blocks of ports, and one TSL.
+fn narrow() -> World {
+    let mut config = config(Algorithm::Linear);
+    for tsl in &mut config.tsls {
+        tsl.ports = vec!["20000-20007".parse().expect("a range")];
+    }
+    let mut world = World::new(config);
+    for tsl in ["tsl-1", "tsl-2"] {
+        assert!(world.core.enable(tsl, false));
+    }
+    world
+}
+
+fn begin(world: &mut World, call: u16, block: u16) {
+    world.ask('S', (call, block), 1);
+    world.settle();
+}
+
+#[test]
+fn a_call_that_takes_ports_of_another_names_the_cause() {
+    for (calls, leaked, cause) in [
+        (1, 0, "handed them out twice"),
+        (2, 0, "all ports that the SIP server was told are in use"),
+        (1, 4, "4 ports were leaked"),
+    ] {
+        let mut world = narrow();
+        for call in 0..calls {
+            begin(&mut world, call, call);
+        }
+        let lost = (20004..).take(leaked);
+        world.core.layers[0].ports.occupy(lost);
+        let text = logged(LogLevel::Info, |_| begin(&mut world, 4, 0));
+        assert!(text.contains("living call call-0"), "{text}");
+        assert!(text.contains(cause), "{text}");
+    }
+}
+
+#[test]
+fn a_sip_server_that_finds_no_port_free_is_logged_with_the_cause() {
+    let exhausted = |world: &mut World| {
+        logged(LogLevel::Info, |_| {
+            told(&mut world.core, "127.0.0.1");
+        })
+    };
+    let mut world = narrow();
+    begin(&mut world, 0, 0);
+    assert!(!exhausted(&mut world).contains("no ports are free"));
+    begin(&mut world, 1, 1);
+    let text = exhausted(&mut world);
+    assert!(
+        text.contains("no ports are free from 20000 to 20004"),
+        "{text}"
+    );
+    assert!(text.contains("widen them"), "{text}");
+
+    let mut world = narrow();
+    world.core.layers[0].ports.occupy(20000..20008);
+    let text = exhausted(&mut world);
+    assert!(text.contains("8 ports were leaked"), "{text}");
+    assert!(text.contains("systemctl restart lrep-cl"), "{text}");
+    assert_eq!(world.core.status(world.now).tsls[0].ports_leaked, 8);
+}
+
+#[test]
+fn an_address_or_a_port_that_a_tsl_cannot_have_is_logged_with_its_cure_and_counted() {
+    for (errno, reason, cure) in [
+        (
+            Errno::EADDRNOTAVAIL,
+            "address",
+            "`ip address add ADDRESS/32 dev lo`",
+        ),
+        (Errno::EADDRINUSE, "port", "`ss -ulpn`"),
+    ] {
+        let mut world = narrow();
+        world.ask('S', (1, 1), 1);
+        let (tsl, token, _) = world.on_their_way.pop().expect("a command");
+        let (now, mut actions) = (world.now, Vec::new());
+        let text = logged(LogLevel::Info, |_| {
+            let result = Err(refused(errno));
+            world.core.outcome(tsl, token, result, now, &mut actions);
+        });
+        assert!(text.contains("relay not installed"), "{text}");
+        assert!(text.contains(cure), "{text}");
+        let status = world.core.status(now);
+        assert_eq!(status.refused.get(reason), Some(&1));
+        // Nothing is kept for it.
+        assert_eq!(
+            (status.tsls[0].ports_in_use, status.tsls[0].ports_leaked),
+            (0, 0)
+        );
+    }
 }

@@ -692,6 +692,7 @@ fn open(local: SocketAddr, epoll: &Epoll) -> Result<Arc<Socket>> {
     opened.map_err(|errno| {
         let why = match errno {
             Errno::EADDRINUSE => "another program has it",
+            Errno::EADDRNOTAVAIL => "it is no address of this host",
             _ => errno.desc(),
         };
         refuse(errno, format!("local-port: no socket at {local}: {why}"))
