@@ -3,6 +3,8 @@
 //! Whatever the daemon answers on its control socket: it is an answer, which is written and read
 //! again as the same, or what is wrong with it is named.
 
+use std::path::Path;
+
 use lrep_cl::doctor;
 use lrep_cl::operator::Answer;
 
@@ -16,8 +18,9 @@ pub fn check(bytes: &[u8]) {
     match serde_json::from_str::<Answer>(line) {
         Ok(answer) => {
             if let Answer::Status { status, .. } = &answer {
+                let file = Path::new("lrep-cl.toml");
                 // One finding of the daemon itself and one of each TSL at least.
-                assert!(doctor::daemon(status).len() > status.tsls.len());
+                assert!(doctor::daemon::status(status, file).len() > status.tsls.len());
             }
             let line = serde_json::to_string(&answer).expect("JSON");
             assert!(!line.contains('\n'));

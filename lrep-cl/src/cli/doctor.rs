@@ -2,13 +2,12 @@
 
 //! `lrep-cl doctor`: what may be wrong with this host.
 
+mod host;
+
 use std::fmt::Write;
-use std::fs;
-use std::io;
-use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::thread::available_parallelism;
+use std::time::Instant;
 
 use clap::Args;
 use serde_json::json;
@@ -16,17 +15,15 @@ use serde_json::json;
 use super::block_on;
 use super::control::Control;
 use super::exit::Failure;
-use crate::config::{self, Config, DEFAULT_FILE, TslUrl};
-use crate::doctor::{self, Device, Finding, Taker, Verdict};
+use super::sessions::LOCAL;
+use crate::config::{self, Config, DEFAULT_FILE, TslConfig, TslUrl};
+use crate::core::status::{Status, TslHealth, TslStatus};
+use crate::doctor::{self, Finding, Taker, Verdict, device, ports};
 use crate::ephemeral::Ephemeral;
 use crate::operator::{Answer, Request};
 use crate::server::check_local;
-use crate::tsl::Tsl;
 use crate::tsl::kernel::Kernel;
-
-const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
-const DEVICES: &str = "/sys/class/net";
-const FILTERS: &str = "/proc/sys/net/ipv4/conf";
+use crate::tsl::{SessionState, Tsl};
 
 /// Look for what keeps calls from working on this host, and say how to mend it
 ///
@@ -65,202 +62,112 @@ impl Doctor {
     }
 
     fn look(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let config = match config::check(&self.config) {
-            Ok(config) => {
-                findings.push(Finding::good(
-                    "configuration",
-                    self.config.display().to_string(),
-                ));
-                Some(config)
-            }
-            Err(error) => {
-                let file = self.config.display();
-                findings.push(Finding::bad(
-                    "configuration",
-                    error.to_string(),
-                    format!("lrep-cl config check {file}"),
-                ));
-                None
-            }
-        };
+        let checked = config::check(&self.config);
+        let mut findings = vec![doctor::configuration(&self.config, checked.as_ref().err())];
+        let config = checked.ok();
         let is_local = |config: &Config| config.tsls.iter().any(|tsl| tsl.url == TslUrl::Local);
-        if config.as_ref().is_none_or(is_local) {
+        let needs_module = config.as_ref().is_none_or(is_local);
+        if needs_module {
             findings.push(module());
         }
-        findings.extend(self.daemon());
+        let asked = Instant::now();
+        let daemon = self.daemon();
+        match &daemon {
+            Ok((process, status)) => {
+                findings.extend(doctor::daemon::status(status, &self.config));
+                if needs_module {
+                    findings.push(doctor::daemon::capabilities(
+                        *process,
+                        &host::process(*process),
+                    ));
+                    let owner = config.as_ref().map(|config| config.owner);
+                    findings.extend(owner.and_then(|owner| orphans(status, owner, asked)));
+                }
+            }
+            Err(finding) => {
+                findings.push(finding.clone());
+                if needs_module {
+                    let own = host::process(std::process::id());
+                    findings.extend(doctor::daemon::own_capabilities(&own));
+                }
+            }
+        }
+        let process = daemon.ok().map(|(process, _)| process);
         let tsls = config.iter().flat_map(|config| &config.tsls);
         for tsl in tsls.filter(|tsl| tsl.url.is_here()) {
-            for address in tsl.addresses.locals() {
-                findings.push(match check_local(address) {
-                    Ok(()) => Finding::good("address", format!("{address} is of this host")),
-                    Err(error) => Finding::bad(
-                        "address",
-                        error.to_string(),
-                        format!("ip address add {address}/32 dev lo # or correct the file"),
-                    ),
-                });
-            }
-            let ports = tsl.owned_ports();
-            match Ephemeral::read() {
-                Ok(ephemeral) => findings.push(doctor::ports(&ephemeral, &ports)),
-                Err(error) => findings.push(unknown("ports", &error.to_string())),
-            }
-            let taker = match tsl.url {
-                TslUrl::Userspace => Taker::Socket,
-                _ => Taker::Module,
-            };
-            findings.extend(firewall(taker, &ports));
-            findings.push(doctor::reverse_path(taker, &filters()));
+            findings.extend(relay(tsl, process));
         }
         let cpus = available_parallelism().map_or(1, usize::from);
-        let devices = devices();
-        findings.extend(devices.iter().map(|device| doctor::queues(device, cpus)));
-        findings.extend(devices.iter().map(|device| offloads(&device.name)));
-        if let Ok(clock) = fs::read_to_string(CLOCK) {
-            findings.push(doctor::clock(clock.trim()));
-        }
+        let devices = host::devices();
+        findings.extend(devices.iter().map(|device| device::queues(device, cpus)));
+        findings.extend(devices.iter().map(|device| host::offloads(&device.name)));
+        findings.extend(host::clock_source());
+        findings.push(host::time());
         findings
     }
 
-    fn daemon(&self) -> Vec<Finding> {
+    /// The running daemon's process, and what it says of itself; or why it does not.
+    fn daemon(&self) -> Result<(u32, Status), Finding> {
+        let unknown = |why| Finding::unknown("daemon", why, "lrep-cl status");
         match self.control.ask(&Request::Status) {
-            Ok(Answer::Status { status, .. }) => doctor::daemon(&status),
-            Ok(_) => vec![unknown("daemon", "it answered something else")],
-            Err(Failure::Because { text, .. }) => vec![Finding::bad(
+            Ok(Answer::Status { pid, status, .. }) => Ok((pid, status)),
+            Ok(_) => Err(unknown("it answered something else".to_owned())),
+            Err(failure) if failure.is_permission() => Err(unknown(failure.to_string())),
+            Err(failure) => Err(Finding::bad(
                 "daemon",
-                text,
+                failure.to_string(),
                 "systemctl enable --now lrep-cl",
-            )],
-            Err(Failure::Usage(_)) => Vec::new(),
+            )),
         }
     }
 }
 
 fn module() -> Finding {
-    let config = block_on(async { Ok(Kernel::connect().await?.config_get().await?) });
-    match config {
-        Ok(config) => Finding::good(
-            "module",
-            format!(
-                "lreproxy {}, protocol {}",
-                config.module_version, config.protocol_version
-            ),
-        ),
-        Err(Failure::Because { text, code }) => {
-            let cure = match code {
-                69 => "modprobe lreproxy",
-                76 => "rmmod lreproxy && modprobe lreproxy # of the same release; ends calls",
-                77 => "sudo lrep-cl doctor",
-                _ => "journalctl -k -g lreproxy",
-            };
-            Finding::bad("module", text, cure)
-        }
-        Err(Failure::Usage(_)) => unknown("module", "it cannot be asked"),
-    }
-}
-
-/// What a program of this Debian package prints, or what is found when it prints nothing.
-fn said(about: &str, package: &str, program: &str, arguments: &[&str]) -> Result<String, Finding> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    match Command::new(program).args(arguments).output() {
-        Ok(output) if output.status.success() => Ok(text(&output.stdout)),
-        Ok(output) => Err(unknown(about, &text(&output.stderr))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Finding::advice(
-            about,
-            format!("not checked: {program} is not installed"),
-            format!("apt-get install {package}"),
-        )),
-        Err(error) => Err(unknown(about, &format!("{program}: {error}"))),
-    }
-}
-
-fn offloads(device: &str) -> Finding {
-    let about = format!("device {device}");
-    match said(&about, "ethtool", "ethtool", &["-k", device]) {
-        Ok(features) => doctor::offloads(device, &features),
-        Err(finding) => finding,
-    }
-}
-
-fn firewall(taker: Taker, ports: &[RangeInclusive<u16>]) -> Vec<Finding> {
-    let listed = said("firewall", "nftables", "nft", &["-j", "list", "ruleset"]);
-    let ruleset = listed.and_then(|text| {
-        let unreadable = |error: serde_json::Error| unknown("firewall", &error.to_string());
-        serde_json::from_str(&text).map_err(unreadable)
+    let answer = block_on(async {
+        let asked = async { Kernel::connect().await?.config_get().await };
+        Ok(asked.await)
     });
-    match ruleset {
-        Ok(ruleset) => doctor::firewall(&ruleset, taker, ports),
-        Err(finding) => vec![finding],
+    match answer {
+        Ok(answer) => doctor::module(&answer),
+        Err(failure) => Finding::unknown("module", failure, "lrep-cl doctor"),
     }
 }
 
-/// The reverse path filter of each device: its own or the one for all, whichever is the larger number.
-fn filters() -> Vec<(String, u8)> {
-    let filter = |device: &str| {
-        let text = fs::read_to_string(Path::new(FILTERS).join(device).join("rp_filter"));
-        text.ok()?.trim().parse::<u8>().ok()
-    };
-    let all = filter("all").unwrap_or_default();
-    let Ok(entries) = fs::read_dir(DEVICES) else {
-        return Vec::new();
-    };
-    let mut filters: Vec<_> = entries
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter_map(|device| Some((filter(&device)?.max(all), device)))
-        .map(|(filter, device)| (device, filter))
-        .collect();
-    filters.sort();
-    filters
+/// Sessions in the kernel that the daemon, which was asked before, does not know.
+fn orphans(status: &Status, owner: u32, asked: Instant) -> Option<Finding> {
+    // While it is being read, its sessions are not known yet.
+    let is_read = |tsl: &&TslStatus| tsl.name == LOCAL && tsl.health == TslHealth::Ready;
+    let local = status.tsls.iter().find(is_read)?;
+    let dumped = block_on(async { Ok(Kernel::connect().await?.session_dump().await?) });
+    // What keeps it from being read was told of the module.
+    let sessions: Vec<SessionState> = dumped.ok()?;
+    let own = sessions.iter().filter(|session| session.owner == owner);
+    let ages: Vec<_> = own.map(|session| session.age_ms).collect();
+    let since = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+    doctor::daemon::orphans(local.sessions, &ages, since)
 }
 
-/// Something that cannot be known.
-fn unknown(about: &str, why: &str) -> Finding {
-    Finding::advice(
-        about,
-        format!("not checked: {why}"),
-        "lrep-cl doctor # as root",
-    )
-}
-
-/// The devices that have hardware, or what a hypervisor says is.
-fn devices() -> Vec<Device> {
-    let Ok(entries) = fs::read_dir(DEVICES) else {
-        return Vec::new();
-    };
-    let mut devices: Vec<Device> = entries
-        .flatten()
-        .filter(|entry| entry.path().join("device").exists())
-        .map(|entry| {
-            device(
-                &entry.path(),
-                entry.file_name().to_string_lossy().into_owned(),
-            )
-        })
-        .collect();
-    devices.sort_by(|a, b| a.name.cmp(&b.name));
-    devices
-}
-
-fn device(path: &Path, name: String) -> Device {
-    let queues: Vec<PathBuf> = fs::read_dir(path.join("queues"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|queue| queue.file_name().to_string_lossy().starts_with("rx-"))
-        .map(|queue| queue.path())
-        .collect();
-    let spreads = |queue: &PathBuf| {
-        let mask = fs::read_to_string(queue.join("rps_cpus")).unwrap_or_default();
-        mask.chars()
-            .any(|digit| digit.is_ascii_hexdigit() && digit != '0')
-    };
-    Device {
-        name,
-        queues: queues.len(),
-        spreads: queues.iter().any(spreads),
+/// What concerns the relay that a TSL of this host is.
+fn relay(tsl: &TslConfig, daemon: Option<u32>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for address in tsl.addresses.locals() {
+        let problem = check_local(address).err().map(|error| error.to_string());
+        findings.push(doctor::address(address, problem.as_deref()));
     }
+    let ports = tsl.owned_ports();
+    findings.push(match Ephemeral::read() {
+        Ok(ephemeral) => ports::given(&ephemeral, &ports),
+        Err(error) => Finding::unknown("ports", error, "sysctl net.ipv4.ip_local_reserved_ports"),
+    });
+    let taker = match tsl.url {
+        TslUrl::Userspace => Taker::Socket,
+        _ => Taker::Module,
+    };
+    findings.extend(host::squatters(tsl, taker, &ports, daemon));
+    findings.extend(host::nft(taker, &ports));
+    findings.extend(host::legacy(taker, &ports));
+    findings.push(doctor::reverse_path(taker, &host::filters()));
+    findings
 }
 
 fn text(findings: &[Finding]) -> String {

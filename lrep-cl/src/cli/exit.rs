@@ -92,6 +92,11 @@ impl Failure {
         }
     }
 
+    /// Whether another user might.
+    pub fn is_permission(&self) -> bool {
+        matches!(self, Self::Because { code: 77, .. })
+    }
+
     /// Tells the user, and what to exit with.
     pub fn report(self) -> ExitCode {
         match self {
@@ -105,6 +110,16 @@ impl Failure {
                 let _ = writeln!(io::stderr(), "lrep-cl: {text}");
                 ExitCode::from(code)
             }
+        }
+    }
+}
+
+/// What happened and what to do.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(error) => write!(f, "{error}"),
+            Self::Because { text, .. } => f.write_str(text),
         }
     }
 }
