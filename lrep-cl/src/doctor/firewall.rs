@@ -5,7 +5,7 @@
 
 use std::ops::RangeInclusive;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Finding, Taker, listed};
 
@@ -15,9 +15,29 @@ const HOOK: i64 = -250;
 /// What a rule may do to a packet, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Deed {
+    /// UDP to these ports is done with the chain.
+    Admit(RangeInclusive<u16>),
     Drop,
     /// It goes on in this chain.
     Jump(String),
+}
+
+/// Whether media comes to anything else in a chain than rules that admit it, as they do once the cure
+/// was applied.
+fn meets(rules: &[(String, Deed)], chain: &str, ports: &[RangeInclusive<u16>]) -> bool {
+    let own = rules.iter().filter(|(of, _)| of == chain);
+    let first = own.map_while(|(_, deed)| match deed {
+        Deed::Admit(range) => Some(range),
+        Deed::Drop | Deed::Jump(_) => None,
+    });
+    let admitted: Vec<_> = first.collect();
+    let is_admitted = |range: &RangeInclusive<u16>| {
+        let has = |known: &&RangeInclusive<u16>| {
+            known.contains(range.start()) && known.contains(range.end())
+        };
+        admitted.iter().any(has)
+    };
+    !ports.iter().all(is_admitted)
 }
 
 /// Whether packets may be dropped in a chain or in those they are sent to from there; rules are those of
@@ -31,7 +51,7 @@ fn drops(rules: &[(String, Deed)], chain: &str) -> bool {
             match deed {
                 Deed::Drop => return true,
                 Deed::Jump(to) if !chains.contains(&to.as_str()) => chains.push(to),
-                Deed::Jump(_) => {}
+                Deed::Jump(_) | Deed::Admit(_) => {}
             }
         }
     }
@@ -65,13 +85,16 @@ pub fn nft(ruleset: &Value, taker: Taker, ports: &[RangeInclusive<u16>]) -> Vec<
             .filter(|rule| place_of(rule) == place)
             .flat_map(|rule| {
                 let of = name(rule, "chain");
-                deeds(&rule["expr"])
+                let expr = &rule["expr"];
+                admitted(expr)
+                    .unwrap_or_else(|| deeds(expr))
                     .into_iter()
                     .map(move |deed| (of.clone(), deed))
             })
             .collect();
         let chain_name = name(chain, "name");
-        if !drops(&rules, &chain_name) && chain["policy"] != "drop" {
+        let drops = chain["policy"] == "drop" || drops(&rules, &chain_name);
+        if !drops || !meets(&rules, &chain_name, ports) {
             continue;
         }
         let ([family, table], listed) = (&place, listed(ports));
@@ -91,14 +114,35 @@ pub fn nft(ruleset: &Value, taker: Taker, ports: &[RangeInclusive<u16>]) -> Vec<
     if findings.is_empty() {
         let found = match taker {
             Taker::Module => {
-                "no nft chain before the relay drops packets; those of INPUT and FORWARD do not see \
-                 media"
+                "no nft chain before the relay drops media; those of INPUT and FORWARD do not see it"
             }
-            Taker::Socket => "no nft chain before the relay drops packets",
+            Taker::Socket => "no nft chain before the relay drops media",
         };
         findings.push(Finding::good("firewall", found));
     }
     findings
+}
+
+/// What a rule admits that says nothing but `udp dport PORTS accept`.
+fn admitted(rule: &Value) -> Option<Vec<Deed>> {
+    let [matched, accept] = rule.as_array()?.as_slice() else {
+        return None;
+    };
+    accept.as_object()?.get("accept")?;
+    let matched = &matched["match"];
+    let udp = json!({ "payload": { "protocol": "udp", "field": "dport" } });
+    if matched["left"] != udp || matched["op"] != "==" {
+        return None;
+    }
+    let right = &matched["right"];
+    let ranges = right["set"]
+        .as_array()
+        .map_or(std::slice::from_ref(right), Vec::as_slice);
+    let admit = |range: &Value| {
+        let bound = |at: usize| u16::try_from(range["range"][at].as_u64()?).ok();
+        Some(Deed::Admit(bound(0)?..=bound(1)?))
+    };
+    ranges.iter().map(admit).collect()
 }
 
 /// What the expressions of a rule may do, verdict maps included.
@@ -141,7 +185,8 @@ pub fn legacy(saved: &str, taker: Taker, ports: &[RangeInclusive<u16>]) -> Vec<F
         for chain in chains {
             let mut words = chain.trim_start_matches(':').split_whitespace();
             let (name, policy) = (words.next().unwrap_or_default(), words.next());
-            if !is_before(table, name) || !(policy == Some("DROP") || drops(&rules, name)) {
+            let drops = policy == Some("DROP") || drops(&rules, name);
+            if !is_before(table, name) || !drops || !meets(&rules, name, ports) {
                 continue;
             }
             let accept = |range: &RangeInclusive<u16>| {
@@ -163,7 +208,7 @@ pub fn legacy(saved: &str, taker: Taker, ports: &[RangeInclusive<u16>]) -> Vec<F
         }
     }
     if findings.is_empty() {
-        let found = "no legacy rule of iptables before the relay drops packets";
+        let found = "no legacy rule of iptables before the relay drops media";
         findings.push(Finding::good("firewall", found));
     }
     findings
@@ -183,6 +228,14 @@ fn rule(line: &str) -> Option<(String, Deed)> {
     let concerns_udp = after(&["-p"]).is_none_or(|protocol| protocol == "udp" || protocol == "all");
     let deed = match after(&["-j", "-g"])?.as_str() {
         "DROP" | "REJECT" => Deed::Drop,
+        "ACCEPT" => {
+            let all = words.iter().skip(2).map(String::as_str).collect::<Vec<_>>();
+            let ["-p", "udp", "-m", "udp", "--dport", ports, "-j", _] = all.as_slice() else {
+                return None;
+            };
+            let (first, last) = ports.split_once(':')?;
+            Deed::Admit(first.parse().ok()?..=last.parse().ok()?)
+        }
         // One that is no chain has no rules.
         target => Deed::Jump(target.to_owned()),
     };
@@ -214,8 +267,6 @@ fn words(line: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::super::Verdict;
     use super::*;
 
@@ -327,6 +378,32 @@ mod tests {
         assert_eq!(look(vec![to("raw", map), rule("a", "drop")]), bad);
     }
 
+    #[test]
+    fn a_chain_that_lets_media_pass_first_is_told_no_more() {
+        let accept = |right: Value| {
+            let left = json!({ "payload": { "protocol": "udp", "field": "dport" } });
+            let matched = json!({ "match": { "op": "==", "left": left, "right": right } });
+            let expr = json!([matched, { "accept": null }]);
+            json!({"rule": {"family": "ip", "table": "t", "chain": "raw", "expr": expr}})
+        };
+        let range = |first: u16, last: u16| json!({ "range": [first, last] });
+        let look = |objects: &[Value], ports: &[RangeInclusive<u16>]| {
+            let base = chain("raw", "prerouting", -300, "drop");
+            let objects = [&[base], objects].concat();
+            nft(&json!({ "nftables": objects }), Taker::Module, ports)[0].verdict
+        };
+        let (one, both) = ([20000..=30007], [20000..=30007, 40000..=40999]);
+        let whole = accept(range(20000, 30007));
+        assert_eq!(look(&[whole.clone()], &one), Verdict::Good);
+        assert_eq!(look(&[whole.clone()], &both), Verdict::Advice);
+        let set = accept(json!({ "set": [range(20000, 30007), range(40000, 40999)] }));
+        assert_eq!(look(&[set], &both), Verdict::Good);
+        let part = accept(range(20000, 29999));
+        assert_eq!(look(&[part], &one), Verdict::Advice);
+        let late = [rule("raw", "drop"), whole];
+        assert_eq!(look(&late, &one), Verdict::Advice);
+    }
+
     const SAVED: &str = "\
 # Generated by iptables-save v1.8.11 on Sun Nov 29 02:00:00 2026
 *mangle
@@ -348,7 +425,7 @@ COMMIT
             let saved = SAVED.replace("RULES", rules);
             legacy(&saved, taker, &[20000..=30007, 40000..=40999])
         };
-        let module = |rules| verdicts(&look(Taker::Module, rules));
+        let module = |rules: &str| verdicts(&look(Taker::Module, rules));
         let (good, told) = ([Verdict::Good], [Verdict::Advice]);
         for (rules, verdict) in [
             ("", good),
@@ -377,6 +454,13 @@ COMMIT
                  iptables-legacy -t raw -I PREROUTING -p udp --dport 40000:40999 -j ACCEPT"
             )
         );
+        // Once it was applied, which puts the second range first.
+        let accept = |ports| format!("-A PREROUTING -p udp -m udp --dport {ports} -j ACCEPT\n");
+        let (one, other) = (accept("20000:30007"), accept("40000:40999"));
+        let drop = "-A PREROUTING -j DROP\n";
+        assert_eq!(module(&[&other, &one, drop].concat()), good);
+        assert_eq!(module(&[&one, drop].concat()), told);
+        assert_eq!(module(&[&one, drop, &other].concat()), told);
         // A socket is behind more of them.
         let found = look(Taker::Socket, "-A PREROUTING -j DROP");
         assert_eq!(verdicts(&found), [Verdict::Advice, Verdict::Advice]);
