@@ -17,6 +17,7 @@ pub mod controller;
 pub mod firewall_ruleset;
 pub mod grpc_answer;
 pub mod grpc_request;
+pub mod host_text;
 pub mod ipv4_packet;
 pub mod ipv6_packet;
 pub mod jsonrpc_answer;

@@ -74,6 +74,7 @@ targets! {
     firewall_ruleset
     grpc_answer
     grpc_request
+    host_text
     ipv4_packet
     ipv6_packet
     jsonrpc_answer
