@@ -23,6 +23,8 @@ use crate::config::Listen;
 pub struct Inherited {
     udp: Vec<(SocketAddr, std::net::UdpSocket)>,
     unix: Vec<UnixListener>,
+    /// How many there are besides, of kinds that nobody can listen on.
+    strange: usize,
 }
 
 impl Inherited {
@@ -37,6 +39,8 @@ impl Inherited {
                 }
             } else if let Ok(Some(socket)) = named.take_unix_listener(index) {
                 inherited.unix.push(socket);
+            } else {
+                inherited.strange += 1;
             }
         }
         inherited
@@ -62,7 +66,10 @@ impl Inherited {
     pub fn close(self) {
         for (address, socket) in self.udp {
             let listen = Listen::Udp(address);
-            info!("closed {listen}, which is no longer in `listen`");
+            info!(
+                "closed {listen}, which is not in `listen`: if a .socket unit opens it, correct one of \
+                 them"
+            );
             drop(socket);
             let name = name(&listen);
             tell(
@@ -74,6 +81,13 @@ impl Inherited {
             warn!(
                 "nobody answers on {:?}, which a .socket unit opened: add it to `listen`",
                 socket.local_addr()
+            );
+        }
+        if self.strange > 0 {
+            warn!(
+                sockets = self.strange,
+                "nobody answers on what a .socket unit opened otherwise than by \
+                 ListenDatagram=ADDRESS:PORT (UDP) or ListenStream=/PATH: correct it"
             );
         }
     }
