@@ -25,10 +25,26 @@ pub struct Answered {
     pub age: Duration,
 }
 
-/// Why what was left cannot be read.
+/// The version of the form in which answers are left. Another form gets another one.
+const VERSION: u32 = 1;
+
+/// Why what was left is of no use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unreadable(String);
+pub enum Unusable {
+    /// A program of another version left it.
+    #[error("it was left by a lrep-cl that writes version {0} of it, this one reads {VERSION}")]
+    Version(u32),
+    /// It was written by something else.
+    #[error("it is not what an earlier run left: {0}")]
+    Unreadable(String),
+}
+
+/// What every version begins to read.
+#[derive(Clone, PartialEq, Message)]
+struct Head {
+    #[prost(uint32, tag = "3")]
+    version: u32,
+}
 
 #[derive(Clone, PartialEq, Message)]
 struct Left {
@@ -38,6 +54,9 @@ struct Left {
     /// Oldest first.
     #[prost(message, repeated, tag = "2")]
     answers: Vec<Entry>,
+    /// See [`Head`].
+    #[prost(uint32, tag = "3")]
+    version: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -66,6 +85,7 @@ pub fn encode(answers: Vec<Answered>, uptime: Duration) -> Vec<u8> {
     let left = Left {
         at_ms: millis(uptime),
         answers: answers.collect(),
+        version: VERSION,
     };
     left.encode_to_vec()
 }
@@ -75,10 +95,14 @@ pub fn encode(answers: Vec<Answered>, uptime: Duration) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// [`Unreadable`], when it was written by something else.
-pub fn decode(bytes: &[u8], uptime: Duration) -> Result<Vec<Answered>, Unreadable> {
-    let unreadable = |error: String| Unreadable(error);
-    let left = Left::decode(bytes).map_err(|error| unreadable(error.to_string()))?;
+/// [`Unusable`], when it was written by another version or by something else.
+pub fn decode(bytes: &[u8], uptime: Duration) -> Result<Vec<Answered>, Unusable> {
+    let garbled = |error: prost::DecodeError| Unusable::Unreadable(error.to_string());
+    let Head { version } = Head::decode(bytes).map_err(garbled)?;
+    if version != VERSION {
+        return Err(Unusable::Version(version));
+    }
+    let left = Left::decode(bytes).map_err(garbled)?;
     let Some(passed) = uptime.checked_sub(Duration::from_millis(left.at_ms)) else {
         return Ok(Vec::new());
     };
@@ -87,8 +111,9 @@ pub fn decode(bytes: &[u8], uptime: Duration) -> Result<Vec<Answered>, Unreadabl
         .map(|entry| {
             let peer = entry.peer.parse();
             Ok(Answered {
-                listener: entry.listener.parse().map_err(unreadable)?,
-                peer: peer.map_err(|_| Unreadable(format!("`{}` is no address", entry.peer)))?,
+                listener: entry.listener.parse().map_err(Unusable::Unreadable)?,
+                peer: peer
+                    .map_err(|_| Unusable::Unreadable(format!("`{}` is no address", entry.peer)))?,
                 request: entry.request,
                 answer: entry.answer,
                 age: Duration::from_millis(entry.age_ms).saturating_add(passed),
@@ -160,6 +185,26 @@ mod tests {
             let error = spoilt(spoil).expect_err("nobody's").to_string();
             assert!(error.contains(named), "{error}");
         }
+    }
+
+    #[test]
+    fn what_another_version_left_is_refused_whatever_its_form() {
+        let answers = || vec![answered(b"1_0 G", Duration::ZERO)];
+        let bytes = encode(answers(), Duration::ZERO);
+        let left = Left::decode(bytes.as_slice()).expect("just encoded");
+        for version in [0, VERSION + 1] {
+            let other = Left {
+                version,
+                ..left.clone()
+            };
+            // Its first part is of another kind.
+            let other = [&other.encode_to_vec()[..], &[1 << 3 | 2, 0]].concat();
+            assert_eq!(
+                decode(&other, Duration::ZERO),
+                Err(Unusable::Version(version))
+            );
+        }
+        assert_eq!(decode(&bytes, Duration::ZERO), Ok(answers()));
     }
 
     proptest! {

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The program as a service manager runs it: with sockets that were here before.
+//! The program as a service manager runs it: with sockets that were here before, and what an earlier
+//! run has left.
 
 use std::io::{self, Read, Write};
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use lrep_cl::answers::{self, Answered};
 use nix::sys::signal::{Signal, kill};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 /// What a daemon that does not answer is waited for.
@@ -138,5 +142,57 @@ fn what_is_asked_while_no_daemon_runs_is_answered_by_the_next() {
             path(&sockets.unix).exists(),
             "run {run} took the socket along"
         );
+    }
+}
+
+/// Leaves an answer, as an earlier run does, and then these bytes.
+fn leave(directory: &Path, sockets: &Sockets, peer: SocketAddr, more: &[u8]) {
+    let listener = sockets.udp.local_addr().expect("an address");
+    let answered = Answered {
+        listener: format!("udp:{listener}").parse().expect("a listener"),
+        peer,
+        request: b"1_0 G".to_vec(),
+        answer: b"1_0 G as before".to_vec(),
+        age: Duration::ZERO,
+    };
+    let uptime = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("a clock");
+    let bytes = [
+        answers::encode(vec![answered], uptime.into()),
+        more.to_vec(),
+    ]
+    .concat();
+    std::fs::write(directory.join("answers"), bytes).expect("written");
+}
+
+#[test]
+fn what_another_version_has_left_is_refused_in_a_line_and_the_daemon_works() {
+    // Of a number that comes twice the last counts (protobuf): this is the version.
+    let another: &[u8] = &[3 << 3, 99];
+    for (more, answered, said) in [
+        (&[][..], &b"1_0 G as before"[..], None),
+        (
+            another,
+            b"1_0 G ",
+            Some("a lrep-cl that writes version 99 of it"),
+        ),
+        (b"\xff", b"1_0 G ", Some("is not what an earlier run left")),
+    ] {
+        let sockets = Sockets::open();
+        let directory = tempfile::tempdir().expect("a directory");
+        let worker = sockets.worker();
+        let peer = worker.local_addr().expect("an address");
+        leave(directory.path(), &sockets, peer, more);
+        let state = directory.path().to_str().expect("a name");
+        let program = sockets.start(&["--state-dir", state]);
+        worker.send(b"1_0 G").expect("sent");
+        let answer = received(|buffer| worker.recv(buffer));
+        assert!(answer.starts_with(answered), "{}", answer.escape_ascii());
+        let log = program.stop();
+        let is_said = |said: &str| {
+            log.lines()
+                .any(|line| line.contains("WARN") && line.contains(said))
+        };
+        assert!(said.is_none_or(is_said), "{log}");
+        assert_eq!(said.is_none(), !log.contains("answers"), "{log}");
     }
 }

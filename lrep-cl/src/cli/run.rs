@@ -183,7 +183,7 @@ fn take_answers(file: &Path) -> Vec<Answered> {
         Ok(Ok(answers)) => answers,
         Ok(Err(error)) => {
             warn!(
-                "{} is not what an earlier run left: {error}",
+                "did not take the answers in {}: {error}; a request repeated now is carried out again",
                 file.display()
             );
             Vec::new()
