@@ -38,7 +38,7 @@ use crate::intent::Timeouts;
 use crate::notify::Target;
 use crate::ports::{self, Ports, Range};
 use crate::tls::Files;
-use crate::tsl::{Learning, Limits, Roam};
+use crate::tsl::{Learning, Limits, Patience, Roam};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/lreproxy/lrep-cl.toml";
@@ -831,6 +831,16 @@ impl Config {
 }
 
 impl Config {
+    /// How long TSLs are waited for.
+    pub fn patience(&self) -> Patience {
+        Patience {
+            timeout: self.health.timeout,
+            tries: self.health.tries,
+            bound: self.health.bound,
+            life: self.call_life,
+        }
+    }
+
     /// Whether a client with this address may ask this listener.
     pub fn allows(&self, listener: usize, address: IpAddr) -> bool {
         let Some(listen) = self.listen.get(listener) else {

@@ -5,16 +5,15 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::core::command::{Command, Outcome, Token};
-use crate::tsl::{Error, Event, Result, Tsl};
+use crate::tsl::{Error, Event, Patience, Result, Tsl};
 
 /// A command, and who is told its outcome.
 #[derive(Debug)]
@@ -58,7 +57,9 @@ pub trait Listener: Send + Sync + 'static {
 /// A TSL of any kind, ready to be worked with.
 pub struct Driver(Box<Drive>);
 
-type Drive = dyn FnOnce(Duration, Orders, Arc<dyn Listener>) -> Work + Send;
+type Drive = dyn FnOnce(Patiences, Orders, Arc<dyn Listener>) -> Work + Send;
+
+type Patiences = watch::Receiver<Patience>;
 
 type Orders = mpsc::UnboundedReceiver<Order>;
 
@@ -73,21 +74,21 @@ impl std::fmt::Debug for Driver {
 impl Driver {
     /// Drives this TSL.
     pub fn new<T: Tsl>(tsl: Arc<T>) -> Self {
-        Self(Box::new(move |bound, orders, listener| {
-            Box::pin(drive(tsl, bound, orders, listener))
+        Self(Box::new(move |patience, orders, listener| {
+            Box::pin(drive(tsl, patience, orders, listener))
         }))
     }
 
-    /// Carries out orders until there are no more and all have their outcome: no answer within
-    /// `bound` is one.
-    pub async fn run(self, bound: Duration, orders: Orders, listener: Arc<dyn Listener>) {
-        (self.0)(bound, orders, listener).await;
+    /// Carries out orders until there are no more and all have their outcome: none within the bound
+    /// that there was at the beginning is one.
+    pub async fn run(self, patience: Patiences, orders: Orders, listener: Arc<dyn Listener>) {
+        (self.0)(patience, orders, listener).await;
     }
 }
 
 async fn drive<T: Tsl>(
     tsl: Arc<T>,
-    bound: Duration,
+    mut patience: Patiences,
     mut orders: Orders,
     listener: Arc<dyn Listener>,
 ) {
@@ -111,12 +112,17 @@ async fn drive<T: Tsl>(
                 };
                 Asker::tell(asker, result, &*listener);
             }
+            // Whoever could change it may have gone.
+            Ok(()) = patience.changed(), if ordered => {
+                let patience = *patience.borrow_and_update();
+                tsl.set_patience(patience);
+            }
             order = orders.recv(), if ordered => match order {
                 Some(Order { command, asker }) => {
                     if command == Command::Subscribe {
                         drop(subscription.take());
                     }
-                    let tsl = Arc::clone(&tsl);
+                    let (tsl, bound) = (Arc::clone(&tsl), patience.borrow().bound);
                     flights.push(async move {
                         let result = timeout(bound, carry_out(&*tsl, command)).await;
                         (asker, result.unwrap_or(Err(Error::NoAnswer)))

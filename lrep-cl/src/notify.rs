@@ -3,7 +3,7 @@
 //! Telling the SIP side that a call's media has ceased.
 //!
 //! Each target has a task and a queue of its own: one that is away delays neither the others nor
-//! any answer.
+//! any answer. One that is taken out is told what waits for it.
 
 pub mod jsonrpc;
 mod stream;
@@ -11,9 +11,7 @@ mod target;
 
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::alarm::Alarms;
@@ -33,37 +31,29 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Notifier {
     queues: Vec<(Target, mpsc::Sender<Vec<u8>>)>,
-    alarms: Mutex<Alarms>,
-    _tasks: Vec<AbortOnDropHandle<()>>,
+    alarms: Alarms,
 }
 
 impl Notifier {
-    /// Tells these.
-    pub fn start(targets: &[Target]) -> Self {
-        let (mut queues, mut tasks) = (Vec::new(), Vec::new());
+    /// Tells these from now on. To be called inside a tokio runtime.
+    pub fn set_targets(&mut self, targets: &[Target]) {
+        self.queues.retain(|(target, _)| targets.contains(target));
         for target in targets {
+            if self.queues.iter().any(|(known, _)| known == target) {
+                continue;
+            }
             let (sender, calls) = mpsc::channel(QUEUE);
-            queues.push((target.clone(), sender));
-            let target = target.clone();
-            tasks.push(AbortOnDropHandle::new(tokio::spawn(async move {
-                match target {
-                    Target::JsonRpc(address) => jsonrpc::tell(address, calls).await,
-                    Target::Line(place) => stream::tell(&place, calls).await,
-                }
-            })));
-        }
-        Self {
-            queues,
-            alarms: Mutex::default(),
-            _tasks: tasks,
+            self.queues.push((target.clone(), sender));
+            // Ends when its queue has no sender any more and is empty.
+            tokio::spawn(run(target.clone(), calls));
         }
     }
 
     /// The media of this call has ceased.
-    pub fn tell(&self, call_id: &[u8]) {
+    pub fn tell(&mut self, call_id: &[u8]) {
         for (target, queue) in &self.queues {
             if queue.try_send(call_id.to_vec()).is_err() {
-                if let Some(withheld) = self.alarms.lock().due("queue", Instant::now()) {
+                if let Some(withheld) = self.alarms.due("queue", Instant::now()) {
                     warn!(
                         call_id = %CallId(call_id),
                         withheld,
@@ -73,6 +63,13 @@ impl Notifier {
                 }
             }
         }
+    }
+}
+
+async fn run(target: Target, calls: mpsc::Receiver<Vec<u8>>) {
+    match target {
+        Target::JsonRpc(address) => jsonrpc::tell(address, calls).await,
+        Target::Line(place) => stream::tell(&place, calls).await,
     }
 }
 

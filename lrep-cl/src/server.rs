@@ -12,7 +12,7 @@ use std::time::Duration;
 use ahash::HashMap;
 use parking_lot::Mutex;
 use tokio::net::UdpSocket;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -29,7 +29,7 @@ use crate::frontend::unix::UnixSocket;
 use crate::frontend::{udp, unix};
 use crate::inherited::{self, Inherited};
 use crate::notify::Notifier;
-use crate::tsl::{self, Event};
+use crate::tsl::{self, Event, Patience};
 
 /// How long the outcome of what was already answered is waited for when stopping.
 const LAST_JOBS: Duration = Duration::from_secs(2);
@@ -144,18 +144,19 @@ impl Server {
             })?;
         }
         inherited.close();
-        let (bound, tsls) = (config.health.bound, config.tsls.clone());
+        let tsls = config.tsls.clone();
+        let (patience, waits) = watch::channel(config.patience());
         let (senders, orders): (Vec<_>, Vec<_>) =
             tsls.iter().map(|_| mpsc::unbounded_channel()).unzip();
         let (opened, mut openings) = mpsc::unbounded_channel();
-        let service = Service::new(config, seed, &udp, senders, opened);
+        let service = Service::new(config, seed, &udp, patience, senders, opened);
         let tasks = TaskTracker::new();
         for (index, (driver, orders)) in drivers.into_iter().zip(orders).enumerate() {
             let listener = Arc::new(FromTsl {
                 service: Arc::clone(&service),
                 tsl: index,
             });
-            tasks.spawn(driver.run(bound, orders, listener));
+            tasks.spawn(driver.run(waits.clone(), orders, listener));
         }
         tasks.close();
         let clock = AbortOnDropHandle::new(tokio::spawn(keep_time(Arc::clone(&service))));
@@ -273,7 +274,8 @@ pub struct Service {
     state: Mutex<State>,
     /// By the place of the listener.
     udp: HashMap<usize, Arc<UdpSocket>>,
-    notifier: Notifier,
+    /// How long TSLs are waited for.
+    patience: watch::Sender<Patience>,
     /// The core wants to be woken sooner.
     sooner: Notify,
     /// No request is unanswered.
@@ -286,6 +288,7 @@ struct State {
     /// Kept for its memory.
     actions: Vec<Action>,
     orders: Vec<mpsc::UnboundedSender<Order>>,
+    notifier: Notifier,
     opened: mpsc::UnboundedSender<(usize, tsl::Result<()>)>,
     /// Who waits on a connection for an answer.
     connections: HashMap<u64, oneshot::Sender<Vec<u8>>>,
@@ -299,17 +302,20 @@ impl Service {
         config: Config,
         seed: u64,
         udp: &[Listening],
+        patience: watch::Sender<Patience>,
         orders: Vec<mpsc::UnboundedSender<Order>>,
         opened: mpsc::UnboundedSender<(usize, tsl::Result<()>)>,
     ) -> Arc<Self> {
         let mut actions = Vec::new();
-        let notifier = Notifier::start(&config.timeout_sockets);
+        let mut notifier = Notifier::default();
+        notifier.set_targets(&config.timeout_sockets);
         let core = Core::new(config, seed, now(), &mut actions);
         let service = Self {
             state: Mutex::new(State {
                 core,
                 actions,
                 orders,
+                notifier,
                 opened,
                 connections: HashMap::default(),
                 connection: 0,
@@ -319,7 +325,7 @@ impl Service {
                 .iter()
                 .map(|udp| (udp.listener, Arc::clone(&udp.socket)))
                 .collect(),
-            notifier,
+            patience,
             sooner: Notify::new(),
             quiet: Notify::new(),
         };
@@ -403,8 +409,12 @@ impl Service {
         receiver
     }
 
-    /// Goes on with another configuration of the same listeners and TSLs.
+    /// Goes on with another configuration of the same listeners and TSLs. To be called inside a tokio
+    /// runtime.
     pub fn reload(&self, config: Config) {
+        self.patience.send_replace(config.patience());
+        let targets = &config.timeout_sockets;
+        self.state.lock().notifier.set_targets(targets);
         self.with(|core, now, actions| core.reload(config, now, actions));
     }
 
@@ -468,7 +478,7 @@ impl Service {
                     .get(tsl)
                     .map(|tsl| tsl.send(Order { command, asker }));
             }
-            Action::Silenced { call_id } => self.notifier.tell(&call_id),
+            Action::Silenced { call_id } => state.notifier.tell(&call_id),
             Action::Opened { tsl, result } => {
                 // Only whoever starts the server waits for it.
                 let _ = state.opened.send((tsl, result));

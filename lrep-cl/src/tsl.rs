@@ -12,6 +12,7 @@ pub mod serve;
 pub mod userspace;
 
 use std::future::Future;
+use std::time::Duration;
 
 use genl_proto::generated::PROTOCOL_VERSION;
 pub use genl_proto::generated::{AlarmReason, DropReason, EndReason, LearningMode, StreamKind};
@@ -113,6 +114,20 @@ fn check_version(config: Config) -> Result<()> {
 /// Result of a command.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// How long a layer is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For an answer from elsewhere, until the question is repeated, or doubted (`lreproxy_tout`).
+    pub timeout: Duration,
+    /// How often a question that can be lost is asked (`lreproxy_retr`).
+    pub tries: u32,
+    /// For the outcome of a command: then it counts as unknown.
+    pub bound: Duration,
+    /// How long a session is remembered that is not asked for again, where the layer itself cannot
+    /// tell what it holds (`hash_table_tout`).
+    pub life: Duration,
+}
+
 /// A transport stateful layer. Commands are all or nothing.
 pub trait Tsl: Send + Sync + 'static {
     /// Starts to tell events. The channel ends when the layer cannot go on telling them.
@@ -146,6 +161,10 @@ pub trait Tsl: Send + Sync + 'static {
 
     /// Tells the counters.
     fn totals_get(&self) -> impl Future<Output = Result<Totals>> + Send;
+
+    /// Waits as long as this from now on. A layer that needs not wait has nothing to do. Called inside
+    /// a tokio runtime.
+    fn set_patience(&self, _patience: Patience) {}
 }
 
 #[cfg(test)]

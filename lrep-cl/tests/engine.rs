@@ -12,18 +12,24 @@ use std::time::Duration;
 use common::{Daemon, Memory};
 use lrep_cl::tsl::engine::{Engine, Options};
 use lrep_cl::tsl::{
-    EndReason, Endpoint, Error, Event, NewSession, SetConfig, SetSession, Stream, StreamKind, Tsl,
+    EndReason, Endpoint, Error, Event, NewSession, Patience, SetConfig, SetSession, Stream,
+    StreamKind, Tsl,
 };
 use nix::errno::Errno;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+fn patience() -> Patience {
+    Patience {
+        timeout: Duration::from_secs(20),
+        tries: 1,
+        bound: Duration::from_secs(20),
+        life: Duration::from_secs(3600),
+    }
+}
 
 fn engine_at(address: SocketAddr) -> Engine {
     Engine::new(Options {
         address: address.to_string().parse().expect("an address"),
-        timeout: PATIENCE,
-        tries: 1,
-        life: Duration::from_secs(3600),
+        patience: patience(),
     })
 }
 
@@ -213,9 +219,12 @@ fn first_engine() -> SocketAddr {
 async fn an_engine_that_cannot_delete_is_believed_to_let_go_by_itself() {
     let mut options = Options {
         address: first_engine().to_string().parse().expect("an address"),
-        timeout: Duration::from_millis(200),
-        tries: 2,
-        life: Duration::ZERO,
+        patience: Patience {
+            timeout: Duration::from_millis(200),
+            tries: 2,
+            life: Duration::ZERO,
+            ..patience()
+        },
     };
     let engine = Engine::new(options.clone());
     engine
@@ -251,7 +260,14 @@ async fn an_engine_that_cannot_delete_is_believed_to_let_go_by_itself() {
         .to_string()
         .parse()
         .expect("one");
-    let silent = Engine::new(options.clone());
+    let silent = Engine::new(Options {
+        patience: Patience {
+            timeout: Duration::from_secs(86_400),
+            ..options.patience
+        },
+        ..options.clone()
+    });
+    silent.set_patience(options.patience);
     assert_eq!(silent.config_get().await, Err(Error::NoAnswer));
     drop(gone);
     let refused = Engine::new(options).config_get().await.expect_err("nobody");

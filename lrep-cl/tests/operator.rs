@@ -6,13 +6,14 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Command;
 use common::*;
 use lrep_cl::config;
+use lrep_cl::core::status::TslHealth;
 use lrep_cl::frontend::control;
 use lrep_cl::frontend::unix::UnixSocket;
 use lrep_cl::logging;
@@ -107,6 +108,18 @@ impl Operated {
             .collect();
         assert_eq!(lines.pop(), Some(serde_json::json!({"answer": "done"})));
         lines
+    }
+
+    /// Reads the file again; the keys that are applied.
+    fn reload(&self) -> Vec<String> {
+        match self.ask(&Request::Reload) {
+            Answer::Reloaded(changes) => {
+                assert_eq!(changes.restart, []);
+                let keys = changes.applied.into_iter();
+                keys.map(|change| change.key).collect()
+            }
+            answer => panic!("{answer:?}"),
+        }
     }
 
     fn ask(&self, request: &Request) -> Answer {
@@ -286,6 +299,51 @@ fn a_changed_file_is_applied_and_a_bad_one_changes_nothing() {
     while limit() != Some(9) {
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn weights_and_who_is_told_of_ended_media_change_while_it_runs() {
+    let operated = Operated::start("");
+    let target = operated.file.with_extension("timeouts");
+    let listener = UnixListener::bind(&target).expect("a socket");
+    write(
+        &operated.file,
+        &format!(
+            "lreproxy_sock = \"local=5\"\ntimeout_socket = [\"unix:{}\"]",
+            target.display()
+        ),
+    );
+    assert_eq!(
+        operated.reload(),
+        ["lreproxy_sock", "timeout_socket"].map(str::to_owned)
+    );
+    let Answer::Status { status, .. } = operated.ask(&Request::Status) else {
+        panic!("no status");
+    };
+    assert_eq!(status.tsls[0].weight, 5);
+    let request = set("1_0", 20000, "a@host");
+    assert_eq!(operated.daemon.client().ask(&request), with(&request, "OK"));
+    operated.tsl.expire(operated.tsl.only().0);
+    let (told, _) = listener.accept().expect("a connection");
+    let mut line = String::new();
+    BufReader::new(told).read_line(&mut line).expect("a line");
+    assert_eq!(line, "a@host\n");
+}
+
+#[test]
+fn a_tsl_that_says_nothing_is_given_up_as_soon_as_a_reload_has_said() {
+    let operated = Operated::start("lreproxy_tout = 86400\nlreproxy_retr = 2");
+    write(&operated.file, "lreproxy_tout = 1\nlreproxy_retr = 1");
+    assert_eq!(
+        operated.reload(),
+        ["lreproxy_retr", "lreproxy_tout"].map(str::to_owned)
+    );
+    operated.tsl.set_stuck(true);
+    let request = set("1_0", 20000, "a@host");
+    assert_eq!(operated.daemon.client().ask(&request), with(&request, "ER"));
+    eventually("a TSL that is given up", || {
+        operated.daemon.service.status().tsls[0].health == TslHealth::Closed
+    });
 }
 
 #[test]

@@ -19,7 +19,7 @@ use lrep_cl::tsl::remote::{Options, Remote, wire};
 use lrep_cl::tsl::serve::{Guard, ListenError, Listener, serve};
 use lrep_cl::tsl::{
     Alarm, AlarmReason, AlarmedSession, Config, Created, EndReason, Endpoint, Error, Event,
-    Learning, LearningMode, Limits, NewSession, Refusal, Result, SessionId, SessionState,
+    Learning, LearningMode, Limits, NewSession, Patience, Refusal, Result, SessionId, SessionState,
     SetConfig, SetSession, Stream, StreamKind, Totals, Tsl,
 };
 use nix::errno::Errno;
@@ -120,6 +120,14 @@ impl Host {
         self.task.await.expect("ends well");
     }
 }
+
+/// What is set while a remote is worked with.
+const CHANGED: Patience = Patience {
+    timeout: Duration::from_secs(19),
+    tries: 1,
+    bound: Duration::from_secs(19),
+    life: Duration::from_secs(3600),
+};
 
 fn options(address: &str, identity: Option<Arc<Identity>>) -> Options {
     Options {
@@ -714,12 +722,28 @@ async fn a_host_that_accepts_and_says_nothing_is_not_waited_for() {
     let at = format!("localhost:{}", socket.local_addr().expect("bound").port());
     for identity in [certificates.identity("sip1"), None] {
         let remote = Remote::new(Options {
-            deadline: Duration::from_millis(300),
+            deadline: Duration::from_secs(86_400),
             ..options(&at, identity)
+        });
+        remote.set_patience(Patience {
+            bound: Duration::from_millis(300),
+            ..CHANGED
         });
         let error = remote.config_get().await.expect_err("nobody there");
         assert!(error.is_uncertain(), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn another_patience_loses_no_event_and_no_command() {
+    let memory = Memory::new();
+    let host = Host::start(Arc::clone(&memory), None).await;
+    let remote = Remote::new(options(&host.at.to_string(), None));
+    let mut events = remote.subscribe().await.expect("subscribed");
+    remote.set_patience(CHANGED);
+    remote.session_new(new_session(20000)).await.expect("made");
+    memory.tell(Event::Overrun);
+    assert_eq!(events.recv().await, Some(Event::Overrun));
 }
 
 #[tokio::test]

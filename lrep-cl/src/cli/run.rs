@@ -117,9 +117,7 @@ async fn serve(
             }
             TslUrl::Engine(address) => Driver::new(Arc::new(Engine::new(engine::Options {
                 address: address.clone(),
-                timeout: config.health.timeout,
-                tries: config.health.tries,
-                life: config.call_life,
+                patience: config.patience(),
             }))),
             TslUrl::Remote(address) => Driver::new(Arc::new(Remote::new(remote::Options {
                 address: address.clone(),

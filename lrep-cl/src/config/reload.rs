@@ -5,10 +5,10 @@
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::{ConfigError, Loaded, Settings};
+use super::{ConfigError, Loaded, Settings, TslSet, TslUrl};
 
 /// The keys that a reload applies; the others need a restart.
-const RELOADABLE: [&str; 17] = [
+const RELOADABLE: [&str; 20] = [
     "allow",
     "idle_timeout",
     "idle_timeout_min",
@@ -22,15 +22,23 @@ const RELOADABLE: [&str; 17] = [
     "memory_max",
     "sets",
     "lrep_alg",
+    "lreproxy_tout",
+    "lreproxy_retr",
     "lreproxy_disable_tout",
     "hash_table_tout",
+    "timeout_socket",
     "drain_timeout",
     "log_level",
 ];
 
+/// The key of which a reload applies the weights alone.
+const WEIGHTS: &str = "lreproxy_sock";
+
 /// What the documentation says of a key besides what it is for.
 pub fn sentence(key: &str) -> &'static str {
-    if RELOADABLE.contains(&key) {
+    if key == WEIGHTS {
+        " Its weights are reloadable."
+    } else if RELOADABLE.contains(&key) {
         " Reloadable."
     } else {
         ""
@@ -63,6 +71,10 @@ impl Loaded {
     /// Fails when the new values make no sense without those that need a restart.
     pub fn reload(self, running: &Settings) -> Result<(Self, Changes), ConfigError> {
         let (old, new) = (table(running)?, table(&self.settings)?);
+        let weighted = table(&Settings {
+            lreproxy_sock: weighted(&running.lreproxy_sock, &self.settings.lreproxy_sock),
+            ..Settings::default()
+        })?;
         let mut merged = old.clone();
         let mut changes = Changes::default();
         let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
@@ -70,28 +82,52 @@ impl Loaded {
         keys.dedup();
         for key in keys {
             let (from, to) = (old.get(key), new.get(key));
-            if from == to {
-                continue;
-            }
-            let text = |value: Option<&Value>| value.map(Value::to_string).unwrap_or_default();
-            let change = Change {
-                key: key.clone(),
-                from: text(from),
-                to: text(to),
+            let now = match key.as_str() {
+                WEIGHTS => weighted.get(key),
+                key if RELOADABLE.contains(&key) => to,
+                _ => from,
             };
-            if !RELOADABLE.contains(&key.as_str()) {
-                changes.restart.push(change);
-                continue;
+            if from != now {
+                changes.applied.push(change(key, from, now));
+                match now {
+                    Some(now) => merged.insert(key.clone(), now.clone()),
+                    None => merged.remove(key),
+                };
             }
-            changes.applied.push(change);
-            match to {
-                Some(to) => merged.insert(key.clone(), to.clone()),
-                None => merged.remove(key),
-            };
+            if now != to {
+                changes.restart.push(change(key, now, to));
+            }
         }
         let settings = merged.try_into().map_err(|error| impossible(&error))?;
         Ok((Self::new(settings, self.source)?, changes))
     }
+}
+
+fn change(key: &str, from: Option<&Value>, to: Option<&Value>) -> Change {
+    let text = |value: Option<&Value>| value.map(Value::to_string).unwrap_or_default();
+    Change {
+        key: key.to_owned(),
+        from: text(from),
+        to: text(to),
+    }
+}
+
+/// The TSLs that run, with the weights that these give to those of them that are in the same set.
+fn weighted(running: &[TslSet], wanted: &[TslSet]) -> Vec<TslSet> {
+    let weight = |set, url: &TslUrl| {
+        let same = wanted.iter().filter(|other| other.set == set);
+        let mut members = same.flat_map(|other| &other.members);
+        members
+            .find(|(other, _)| other == url)
+            .map(|(_, weight)| *weight)
+    };
+    let mut weighted = running.to_vec();
+    for TslSet { set, members } in &mut weighted {
+        for (url, old) in members {
+            *old = weight(*set, url).unwrap_or(*old);
+        }
+    }
+    weighted
 }
 
 fn table(settings: &Settings) -> Result<Table, ConfigError> {
@@ -152,6 +188,40 @@ mod tests {
         let (_, changes) = again.expect("good").reload(&merged.settings).expect("good");
         assert_eq!(changes.applied, []);
         assert_eq!(changes.restart.len(), 1);
+    }
+
+    #[test]
+    fn weights_are_applied_and_other_tsls_need_a_restart() {
+        let sock = |tsls: &str| loaded(&format!("lreproxy_sock = {tsls}")).expect("good");
+        let running = sock("[\"local grpc:a:1\", \"1 == grpc:b:1\"]");
+        // In another set it is another member of that.
+        let new = sock("[\"grpc:c:1 local=5\", \"grpc:b:1=7\", \"1 == grpc:a:1=9\"]");
+        let wanted = new.settings.lreproxy_sock.clone();
+        let (merged, changes) = new.reload(&running.settings).expect("good");
+        let weights: Vec<_> = merged.config.tsls.iter().map(|tsl| tsl.weight).collect();
+        assert_eq!(weights, [5, 1, 1]);
+        let now = r#"["local=5 grpc:a:1", "1 == grpc:b:1"]"#;
+        let [applied] = &changes.applied[..] else {
+            panic!("{changes:?}");
+        };
+        assert_eq!((applied.key.as_str(), applied.to.as_str()), (WEIGHTS, now));
+        let [restart] = &changes.restart[..] else {
+            panic!("{changes:?}");
+        };
+        assert_eq!(
+            (restart.key.as_str(), restart.from.as_str()),
+            (WEIGHTS, now)
+        );
+        // What is there is not there twice.
+        let again = Loaded::new(
+            Settings {
+                lreproxy_sock: wanted,
+                ..merged.settings.clone()
+            },
+            Source::default(),
+        );
+        let (_, changes) = again.expect("good").reload(&merged.settings).expect("good");
+        assert_eq!((changes.applied.len(), changes.restart.len()), (0, 1));
     }
 
     #[test]

@@ -11,21 +11,20 @@ mod book;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use genl_proto::generated::PROTOCOL_VERSION;
 use nix::errno::Errno;
 use parking_lot::Mutex;
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tracing::debug;
 
 use self::book::Book;
 use super::remote::address::Address;
 use super::{
-    Config, Created, EndReason, Error, Event, Limits, NewSession, Refusal, Result, SessionId,
-    SessionState, SetConfig, SetSession, StreamKind, Totals, Tsl,
+    Config, Created, EndReason, Error, Event, Limits, NewSession, Patience, Refusal, Result,
+    SessionId, SessionState, SetConfig, SetSession, StreamKind, Totals, Tsl,
 };
 use crate::ports::OVERSHOOT;
 use crate::protocol::lrkproxy::{FRAME_MAX, Letter, NodeConfig, Relay};
@@ -35,18 +34,15 @@ use crate::protocol::lrkproxy::{FRAME_MAX, Letter, NodeConfig, Relay};
 pub struct Options {
     /// Where it listens, for UDP.
     pub address: Address,
-    /// How long an answer is waited for before a request is sent again (`lreproxy_tout`).
-    pub timeout: Duration,
-    /// How often a request is sent (`lreproxy_retr`).
-    pub tries: u32,
-    /// How long a relay is remembered that is not asked for again (`hash_table_tout`).
-    pub life: Duration,
+    /// How long it is waited for.
+    pub patience: Patience,
 }
 
 /// An engine elsewhere.
 #[derive(Debug)]
 pub struct Engine {
-    options: Options,
+    address: Address,
+    patience: Mutex<Patience>,
     /// Number of the next request.
     number: AtomicU32,
     book: Mutex<Book>,
@@ -59,7 +55,8 @@ impl Engine {
         // An engine that remembers requests must not take this run for the one before.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self {
-            options,
+            address: options.address,
+            patience: Mutex::new(options.patience),
             number: AtomicU32::new(now.map_or(0, |now| now.subsec_nanos())),
             book: Mutex::default(),
             events: Mutex::default(),
@@ -72,13 +69,14 @@ impl Engine {
         let cookie = format!("{}_{number} ", std::process::id());
         let request = [cookie.as_bytes(), command].concat();
         let socket = self.connect().await?;
-        for _ in 0..self.options.tries {
+        let Patience { timeout, tries, .. } = *self.patience.lock();
+        for _ in 0..tries {
             socket
                 .send(&request)
                 .await
                 .map_err(|error| self.broken(&error))?;
-            if let Ok(answer) = timeout(self.options.timeout, self.answer(&socket, &request)).await
-            {
+            let answer = self.answer(&socket, &request);
+            if let Ok(answer) = tokio::time::timeout(timeout, answer).await {
                 return answer;
             }
         }
@@ -87,10 +85,10 @@ impl Engine {
 
     /// A socket of its own for each request: what comes late for another one does not come here.
     async fn connect(&self) -> Result<UdpSocket> {
-        let Address::Tcp { host, port } = &self.options.address else {
+        let Address::Tcp { host, port } = &self.address else {
             return Err(Error::Channel(format!(
                 "{}: not an address for UDP",
-                self.options.address
+                self.address
             )));
         };
         let broken = |error: std::io::Error| self.broken(&error);
@@ -117,7 +115,7 @@ impl Engine {
     }
 
     fn broken(&self, why: &dyn std::fmt::Display) -> Error {
-        Error::Channel(format!("udp:{}: {why}", self.options.address))
+        Error::Channel(format!("udp:{}: {why}", self.address))
     }
 
     /// Whether anybody is there.
@@ -142,7 +140,7 @@ impl Engine {
                 self.ping().await?;
                 debug!(
                     "udp:{} does not know how to delete: its relay ends when it is idle",
-                    self.options.address
+                    self.address
                 );
                 Ok(())
             }
@@ -152,7 +150,8 @@ impl Engine {
 
     /// Forgets what was not asked for in a long time.
     fn expire(&self) {
-        let gone = self.book.lock().expire(Instant::now(), self.options.life);
+        let life = self.patience.lock().life;
+        let gone = self.book.lock().expire(Instant::now(), life);
         for session in gone {
             self.tell(session, EndReason::Flushed);
         }
@@ -251,7 +250,7 @@ impl Tsl for Engine {
                 &format!(
                     "the engine relays on {} and {}: give it these as internal_ip and external_ip \
                      in [media.\"udp:{}\"]",
-                    node.internal_ip, node.external_ip, self.options.address
+                    node.internal_ip, node.external_ip, self.address
                 ),
             ));
         }
@@ -265,7 +264,7 @@ impl Tsl for Engine {
                 &format!(
                     "the engine relays on ports {} to {}: give it no others as start_port and \
                      end_port, or as port_ranges, in [media.\"udp:{}\"]",
-                    node.start_port, node.end_port, self.options.address
+                    node.start_port, node.end_port, self.address
                 ),
             ));
         }
@@ -280,6 +279,10 @@ impl Tsl for Engine {
             sessions: self.book.lock().len(),
             ..Totals::default()
         })
+    }
+
+    fn set_patience(&self, patience: Patience) {
+        *self.patience.lock() = patience;
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use genl_proto::generated::PROTOCOL_VERSION;
 use genl_proto::{Answer, Request};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -26,8 +27,8 @@ use self::address::Address;
 use self::connector::{Connector, Faults};
 use self::wire::tsl_client::TslClient;
 use super::{
-    Config, Created, Error, Event, NewSession, Result, SessionId, SessionState, SetConfig,
-    SetSession, Totals, Tsl, check_version,
+    Config, Created, Error, Event, NewSession, Patience, Result, SessionId, SessionState,
+    SetConfig, SetSession, Totals, Tsl, check_version,
 };
 use crate::tls::Identity;
 
@@ -52,31 +53,61 @@ pub struct Options {
 /// The layer of another host.
 #[derive(Clone, Debug)]
 pub struct Remote {
-    client: TslClient<Channel>,
     address: Address,
-    deadline: Duration,
+    identity: Option<Arc<Identity>>,
+    line: Arc<Mutex<Line>>,
     faults: Arc<Faults>,
+}
+
+/// What commands go by.
+#[derive(Clone, Debug)]
+struct Line {
+    client: TslClient<Channel>,
+    /// As in [`Options`].
+    deadline: Duration,
+    keep_alive: Duration,
+}
+
+impl Line {
+    fn new(options: Options, faults: Arc<Faults>) -> Self {
+        let Options {
+            deadline,
+            keep_alive,
+            ..
+        } = options;
+        let connector = Connector {
+            address: options.address,
+            identity: options.identity,
+            deadline,
+            faults,
+        };
+        let channel = Endpoint::from_static(AUTHORITY)
+            .http2_keep_alive_interval(keep_alive)
+            .keep_alive_timeout(keep_alive)
+            .keep_alive_while_idle(true)
+            .connect_with_connector_lazy(service_fn(move |_: Uri| connector.clone().connect()));
+        Self {
+            client: TslClient::new(channel),
+            deadline,
+            keep_alive,
+        }
+    }
+
+    /// Tells the host by when an answer is of use.
+    fn limited<T>(&self, mut request: tonic::Request<T>) -> tonic::Request<T> {
+        request.set_timeout(self.deadline);
+        request
+    }
 }
 
 impl Remote {
     /// Names a host; it need not be there yet. Call it inside a tokio runtime.
     pub fn new(options: Options) -> Self {
         let faults = Arc::new(Faults::default());
-        let connector = Connector {
-            address: options.address.clone(),
-            identity: options.identity,
-            deadline: options.deadline,
-            faults: Arc::clone(&faults),
-        };
-        let channel = Endpoint::from_static(AUTHORITY)
-            .http2_keep_alive_interval(options.keep_alive)
-            .keep_alive_timeout(options.keep_alive)
-            .keep_alive_while_idle(true)
-            .connect_with_connector_lazy(service_fn(move |_: Uri| connector.clone().connect()));
         Self {
-            client: TslClient::new(channel),
-            address: options.address,
-            deadline: options.deadline,
+            address: options.address.clone(),
+            identity: options.identity.clone(),
+            line: Arc::new(Mutex::new(Line::new(options, Arc::clone(&faults)))),
             faults,
         }
     }
@@ -95,8 +126,10 @@ impl Remote {
     /// Has a command carried out.
     async fn execute(&self, request: Request) -> Result<wire::Message> {
         let command = tonic::Request::new(wire::command(&request).map_err(channel)?);
-        let mut client = self.client.clone();
-        let answer = self.within(client.execute(self.limited(command))).await?;
+        let mut line = self.line();
+        let command = line.limited(command);
+        let answer = self.within(line.deadline, line.client.execute(command));
+        let answer = answer.await?;
         wire::outcome(answer.into_inner())
     }
 
@@ -109,18 +142,17 @@ impl Remote {
             .ok_or_else(|| Error::Channel(format!("{} was answered differently", command.name())))
     }
 
-    /// Tells the host by when an answer is of use.
-    fn limited<T>(&self, mut request: tonic::Request<T>) -> tonic::Request<T> {
-        request.set_timeout(self.deadline);
-        request
+    fn line(&self) -> Line {
+        self.line.lock().clone()
     }
 
     /// Waits for something from the host, but not for ever.
     async fn within<T>(
         &self,
+        deadline: Duration,
         awaited: impl Future<Output = std::result::Result<T, Status>>,
     ) -> Result<T> {
-        match timeout(self.deadline, awaited).await {
+        match timeout(deadline, awaited).await {
             Ok(outcome) => outcome.map_err(|status| self.of_status(&status)),
             Err(_) => Err(Error::NoAnswer),
         }
@@ -140,11 +172,12 @@ impl Tsl for Remote {
         let subscription = tonic::Request::new(wire::Subscription {
             protocol_version: PROTOCOL_VERSION,
         });
-        let mut client = self.client.clone();
-        let events = self.within(client.subscribe(self.limited(subscription)));
+        let mut line = self.line();
+        let subscription = line.limited(subscription);
+        let events = self.within(line.deadline, line.client.subscribe(subscription));
         let mut events = events.await?.into_inner();
         // The first one tells whether there will be others.
-        match self.within(events.message()).await? {
+        match self.within(line.deadline, events.message()).await? {
             Some(first) => wire::listening(first)?,
             None => return Err(self.of_status(&Status::unavailable("no events are told"))),
         }
@@ -171,11 +204,12 @@ impl Tsl for Remote {
 
     async fn session_dump(&self) -> Result<Vec<SessionState>> {
         let command = wire::command(&Request::SessionDump).map_err(channel)?;
-        let mut client = self.client.clone();
-        let dump = self.within(client.dump(self.limited(tonic::Request::new(command))));
+        let mut line = self.line();
+        let command = line.limited(tonic::Request::new(command));
+        let dump = self.within(line.deadline, line.client.dump(command));
         let mut dump = dump.await?.into_inner();
         let mut sessions = Vec::new();
-        while let Some(answer) = self.within(dump.message()).await? {
+        while let Some(answer) = self.within(line.deadline, dump.message()).await? {
             sessions.extend(wire::read(&wire::outcome(answer)?)?.session());
         }
         Ok(sessions)
@@ -196,6 +230,22 @@ impl Tsl for Remote {
 
     async fn totals_get(&self) -> Result<Totals> {
         self.answer(Request::TotalsGet, Answer::totals).await
+    }
+
+    /// Commands go by a new connection; the old one ends with what is on its way there. Events go on
+    /// to come by it.
+    fn set_patience(&self, patience: Patience) {
+        let mut line = self.line.lock();
+        let (deadline, keep_alive) = (patience.bound, patience.timeout);
+        if (line.deadline, line.keep_alive) != (deadline, keep_alive) {
+            let options = Options {
+                address: self.address.clone(),
+                identity: self.identity.clone(),
+                deadline,
+                keep_alive,
+            };
+            *line = Line::new(options, Arc::clone(&self.faults));
+        }
     }
 }
 
