@@ -260,8 +260,9 @@ pub struct Settings {
     #[arg(long, value_name = "TARGET", value_delimiter = ',')]
     pub timeout_socket: Vec<Target>,
 
-    /// Number that marks this daemon's sessions in the kernel. A restarted daemon takes over the
-    /// sessions with its own number; two daemons on one host need different ones.
+    /// Number that marks this daemon's sessions in its TSLs. A restarted daemon takes over the sessions
+    /// with its own number, and a running one removes those it knows nothing of. So daemons that
+    /// have a TSL in common need different ones.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub owner: u32,
 

@@ -744,6 +744,12 @@ impl Core {
                 }
             }
         }
+        let is_over = result.is_ok()
+            && matches!(job.wish, Wish::Delete(_))
+            && !self.layers.iter().any(|layer| layer.knows(&job.label));
+        if is_over {
+            self.placements.forget(&job.label);
+        }
         match self.take_pending(job.asker) {
             Some(pending) => {
                 let verdict = match result {
@@ -836,8 +842,9 @@ impl Core {
         actions.push(Action::Answer { client, bytes });
     }
 
-    /// Takes the table of a TSL for what it holds. What calls have on another TSL meanwhile, since this
-    /// one was away, is removed here.
+    /// Takes the table of a TSL for what it holds. At first that is the record of what calls have; later,
+    /// what they do not have there is removed: since this one was away, they may have gone to another
+    /// TSL, or ended.
     fn adopt(
         &mut self,
         tsl: usize,
@@ -845,7 +852,7 @@ impl Core {
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
-        let mut moved = Vec::new();
+        let (mut moved, mut ended) = (Vec::new(), Vec::new());
         for session in &sessions {
             let Some(media) = Media::of(session) else {
                 continue;
@@ -854,6 +861,10 @@ impl Core {
                 continue;
             }
             let (label, answerer) = (&session.label, media.answerer.local);
+            if !self.layers[tsl].explains(label, answerer) {
+                ended.push((label.clone(), answerer));
+                continue;
+            }
             match self.placements.get(label).filter(|place| *place != tsl) {
                 Some(place) if self.layers[place].may_hold(label, answerer) => {
                     moved.push((label.clone(), answerer));
@@ -868,6 +879,14 @@ impl Core {
                 call_id = %CallId(&label),
                 tsl = self.layers[tsl].config.name,
                 "relay removed, since the call has gone to another TSL meanwhile"
+            );
+            self.clear(tsl, &label, answerer, now, actions);
+        }
+        for (label, answerer) in ended {
+            info!(
+                call_id = %CallId(&label),
+                tsl = self.layers[tsl].config.name,
+                "relay removed, since it was to end, or nobody was told of it, while its TSL was away"
             );
             self.clear(tsl, &label, answerer, now, actions);
         }

@@ -264,6 +264,22 @@ impl Layer {
             || self.waiting.iter().any(|job| *job.label == *label)
     }
 
+    /// Whether it is known why the table has this media of a call. Of a table that is read for the first
+    /// time it is not asked.
+    pub fn explains(&self, label: &[u8], answerer: SocketAddr) -> bool {
+        let is_about_it = |job: &Job| {
+            *job.label == *label
+                && answerer
+                    == match &job.wish {
+                        Wish::Set(media) => media.answerer.local,
+                        Wish::Delete(answerer) => *answerer,
+                    }
+        };
+        !self.known
+            || self.calls.find(label, answerer).is_some()
+            || self.waiting.iter().any(is_about_it)
+    }
+
     /// Whether it may hold anything of a call. One that was not read yet may.
     pub fn may_know(&self, label: &[u8]) -> bool {
         !self.known || self.knows(label)
@@ -325,9 +341,13 @@ impl Layer {
         }
     }
 
-    /// Takes a job; gives it back when too many wait.
+    /// Takes a job; gives it back when too many wait. What is to end then is forgotten, and removed when
+    /// the table is read anew.
     pub fn submit(&mut self, job: Job, io: &mut Io<'_>) -> Result<(), Box<Job>> {
         if self.waiting.len() >= QUEUE {
+            if let Wish::Delete(answerer) = job.wish {
+                self.abandon(&job.label, answerer, io.now);
+            }
             return Err(Box::new(job));
         }
         let free = self.state == State::Ready
@@ -808,6 +828,9 @@ impl Layer {
             self.waiting.push_front(job);
             return;
         }
+        if let (true, Wish::Delete(answerer)) = (error.is_uncertain(), &job.wish) {
+            self.abandon(&job.label, *answerer, io.now);
+        }
         if is_full(&error) {
             self.full_until = Some(io.now + FULL);
         }
@@ -843,6 +866,15 @@ impl Layer {
     fn end(&mut self, id: SessionId, now: Instant) {
         if self.forget(id, now) {
             self.ending.insert(id);
+        }
+    }
+
+    /// A session is wanted no longer, and cannot be ended now: nothing of it is known when the table is
+    /// read anew.
+    fn abandon(&mut self, label: &[u8], answerer: SocketAddr, now: Instant) {
+        if let (true, Some(id)) = (self.known, self.calls.find(label, answerer)) {
+            self.forget(id, now);
+            self.stale();
         }
     }
 

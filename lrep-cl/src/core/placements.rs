@@ -53,6 +53,11 @@ impl Placements {
         }
     }
 
+    /// The call is over.
+    pub fn forget(&mut self, call_id: &[u8]) {
+        self.places.remove(call_id);
+    }
+
     /// Forgets what was not asked for long enough.
     pub fn expire(&mut self, now: Instant) {
         while self.deadline().is_some_and(|end| end <= now) {

@@ -8,6 +8,7 @@ mod model;
 mod operating;
 mod ports;
 mod restarted;
+mod returned;
 mod silenced;
 mod table;
 

@@ -243,6 +243,17 @@ impl World {
         }
     }
 
+    /// All TSLs carry out what they were told, but nothing that ends a session.
+    pub fn settle_all_but_ends(&mut self) {
+        let other = |world: &Self| {
+            let mut commands = world.on_their_way.iter();
+            commands.position(|(_, _, command)| !matches!(command, Command::Delete(_)))
+        };
+        while let Some(which) = other(self) {
+            self.end(which, Fate::Done);
+        }
+    }
+
     /// What a TSL was told is lost, again and again, until it is left alone.
     pub fn lose_all_of(&mut self, silent: usize) {
         let lost = |world: &Self| {
