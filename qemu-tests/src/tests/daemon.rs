@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
@@ -26,6 +26,7 @@ pub const TESTS: &[Test] = tests![
     a_party_at_the_relay_is_refused_with_a_cure,
     a_call_above_the_limit_is_refused_with_a_cure,
     a_flood_of_half_open_calls_harms_no_other,
+    a_flood_of_bad_requests_leaves_no_good_one_unanswered,
     a_stranger_is_logged_with_the_call_and_his_address,
 ];
 
@@ -216,6 +217,39 @@ fn a_flood_of_half_open_calls_harms_no_other(lab: &Lab) -> Result<()> {
     controlled.install("begun", HELD, 29_004)?;
     let last = controlled.relay.totals()?;
     ensure!(last.half_open == u64::from(LIMIT_OF_THEM), "{last:?}");
+    Ok(())
+}
+
+fn a_flood_of_bad_requests_leaves_no_good_one_unanswered(lab: &Lab) -> Result<()> {
+    const GOOD: u16 = 100;
+    const BAD_FOR_EACH: u32 = 100;
+    const LINES_A_SECOND: usize = 10;
+    let controlled = Controlled::start(lab, &["--request-rate", "0"])?;
+    // Half of them come from a SIP server's host, half of them from a stranger.
+    let sources = ["127.0.0.1:0".parse()?, SocketAddr::new(WEST, 0)];
+    let sources = sources.map(|source| udp(&controlled.net.relay, source));
+    let sources = sources.into_iter().collect::<Result<Vec<_>>>()?;
+    let began = Instant::now();
+    for call in 0..GOOD {
+        for bad in 0..BAD_FOR_EACH {
+            let request = format!("7_{call}{bad} S 192.0.2.1 \0 {bad} ");
+            let source = &sources[bad as usize % sources.len()];
+            source.send_to(request.as_bytes(), "127.0.0.1:22333")?;
+        }
+        // Fails when it is not answered.
+        controlled.install(&format!("good-{call}"), CALLEE, 20_000 + 4 * call)?;
+    }
+    let seconds = began.elapsed().as_secs() as usize + 1;
+    ensure!(
+        controlled.relay.sessions()?.len() == usize::from(GOOD),
+        "not all calls are there"
+    );
+    logged(lab, &["request ignored", "run over"])?;
+    logged(lab, &["add its address to `allow`"])?;
+    let log = fs::read_to_string(lab.file("lrep-cl.log")).context("no log")?;
+    let lines = log.lines().filter(|line| !line.contains("good-")).count();
+    lab.step(format!("{lines} lines in {seconds} s"));
+    ensure!(lines <= LINES_A_SECOND * seconds, "{log}");
     Ok(())
 }
 
