@@ -198,7 +198,7 @@ mod tests {
                 ..left.clone()
             };
             // Its first part is of another kind.
-            let other = [&other.encode_to_vec()[..], &[1 << 3 | 2, 0]].concat();
+            let other = [&other.encode_to_vec()[..], &[(1 << 3) | 2, 0]].concat();
             assert_eq!(
                 decode(&other, Duration::ZERO),
                 Err(Unusable::Version(version))
