@@ -26,7 +26,7 @@ bench: ## set up, build, and count the instructions a relayed packet costs
 bench-check: setup ## set up, build, and compare the module's instructions with those recorded
 	@scripts/guest-program bench-check
 
-bench-control: ## set up, build, and measure what calls cost lrep-cl, beside rtpengine
+bench-control: ## set up, build, and compare what calls cost lrep-cl with rtpengine and with the goals
 	@scripts/setup bench
 	@scripts/guest-program bench-control
 

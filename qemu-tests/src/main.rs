@@ -56,7 +56,7 @@ enum Verb {
     },
     /// Measure what sessions cost to set up, to list, to keep and to watch.
     BenchSetup,
-    /// Measure what calls cost lrep-cl, and rtpengine.
+    /// Measure what calls cost lrep-cl, and rtpengine; fail when a goal is not reached.
     BenchControl,
     /// Count what the module does, and fail when it is more than recorded.
     BenchCheck,

@@ -49,6 +49,22 @@ const EACH_MILLISECOND: usize = 12;
 /// How often it is asked meanwhile whether anybody is there.
 const PACE: Duration = Duration::from_millis(5);
 
+/// What figures are called.
+pub const SET_UP: &str = "calls set up";
+pub const OF_A_CALL: &str = "the daemon's processor for a call";
+pub const OF_AN_END: &str = "the daemon's processor for the end of a call";
+pub const MEMORY: &str = "the daemon's memory for a call";
+pub const WHOLE: &str = "whole calls, one after the other";
+pub const PROBE: &str = "a probe while calls are set up";
+pub const FLOODED_CALL: &str = "a call in a flood";
+pub const FLOOD: &str = "flood";
+pub const FLOOD_LOG: &str = "log of the flood";
+
+/// What the figure of these times below which 99 of 100 are is called.
+pub fn p99(what: &str) -> String {
+    format!("{what}: 99th percentile")
+}
+
 /// Who is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Controller {
@@ -92,12 +108,8 @@ pub fn measure(controller: Controller, calls: usize) -> Result<Vec<Figure>> {
     let serial = running.whole_calls(from + calls..from + calls + ONE_BY_ONE)?;
     let each = |time: Duration| time.as_secs_f64() * 1e6 / calls as f64;
     let mut figures = vec![
-        Figure::new(
-            "calls set up",
-            calls as f64 / wall.as_secs_f64(),
-            "a second",
-        ),
-        Figure::new("the daemon's processor for a call", each(processor), "us"),
+        Figure::new(SET_UP, calls as f64 / wall.as_secs_f64(), "a second"),
+        Figure::new(OF_A_CALL, each(processor), "us"),
         Figure::new(
             "of that in the kernel, by the clock's ticks",
             100.0 * system as f64 / (user + system).max(1) as f64,
@@ -108,24 +120,16 @@ pub fn measure(controller: Controller, calls: usize) -> Result<Vec<Figure>> {
             calls as f64 / end_wall.as_secs_f64(),
             "a second",
         ),
-        Figure::new(
-            "the daemon's processor for the end of a call",
-            each(end_processor),
-            "us",
-        ),
-        Figure::new(
-            "the daemon's memory for a call",
-            grown as f64 / calls as f64,
-            "bytes",
-        ),
+        Figure::new(OF_AN_END, each(end_processor), "us"),
+        Figure::new(MEMORY, grown as f64 / calls as f64, "bytes"),
     ];
     figures.push(Figure::new(
-        "whole calls, one after the other",
+        WHOLE,
         ONE_BY_ONE as f64 / serial.as_secs_f64(),
         "a second",
     ));
     figures.extend(spread("a call alone", &mut latencies)?);
-    figures.extend(spread("a probe while calls are set up", &mut probes)?);
+    figures.extend(spread(PROBE, &mut probes)?);
     Ok(figures)
 }
 
@@ -142,12 +146,12 @@ pub fn measure_flood() -> Result<Vec<Figure>> {
     let mut flooded = running.paced(FLOODED..2 * FLOODED)?;
     let sent = flood.stop()?;
     let seconds = began.elapsed().as_secs_f64();
-    figures.extend(spread("a call in a flood", &mut flooded)?);
+    figures.extend(spread(FLOODED_CALL, &mut flooded)?);
     // Each call has its own line.
     let more = (log_lines()? - lines).saturating_sub(FLOODED);
     figures.extend([
-        Figure::new("flood", sent as f64 / seconds, "bad requests a second"),
-        Figure::new("log of the flood", more as f64 / seconds, "lines a second"),
+        Figure::new(FLOOD, sent as f64 / seconds, "bad requests a second"),
+        Figure::new(FLOOD_LOG, more as f64 / seconds, "lines a second"),
     ]);
     Ok(figures)
 }
@@ -203,12 +207,13 @@ fn spread(what: &str, times: &mut [Duration]) -> Result<Vec<Figure>> {
     times.sort_unstable();
     ensure!(!times.is_empty(), "nothing was measured of {what}");
     let at = |part: f64| times[((times.len() - 1) as f64 * part).round() as usize];
-    let parts = [("median", 0.5), ("99th percentile", 0.99), ("longest", 1.0)];
+    let parts = [
+        (format!("{what}: median"), 0.5),
+        (p99(what), 0.99),
+        (format!("{what}: longest"), 1.0),
+    ];
     Ok(parts
-        .map(|(name, part)| {
-            let us = at(part).as_secs_f64() * 1e6;
-            Figure::new(format!("{what}: {name}"), us, "us")
-        })
+        .map(|(name, part)| Figure::new(name, at(part).as_secs_f64() * 1e6, "us"))
         .into())
 }
 

@@ -20,6 +20,7 @@
 pub mod baseline;
 pub mod chart;
 pub mod control;
+pub mod control_goals;
 pub mod flows;
 pub mod goals;
 pub mod guest;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{Figure, Part};
 use crate::bench::NAME;
 use crate::bench::control::Controller;
+use crate::bench::control_goals;
 use crate::host::Kernel;
 use crate::host::console::is_problem;
 use crate::host::follow::follow;
@@ -65,10 +66,11 @@ pub fn run() -> Result<ExitCode> {
             ],
         ),
     ];
-    carry_out(&image, plan, "setup.json")
+    carry_out(&image, plan, "setup.json")?;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Measures what calls cost controllers.
+/// Measures what calls cost controllers, and fails when a goal is not reached.
 pub fn run_control() -> Result<ExitCode> {
     let image = Image::prepare(Kernel::Stock)?;
     let mut parts = vec![Part::Controlling(Controller::LrepCl, CALLS), Part::Flooding];
@@ -78,10 +80,26 @@ pub fn run_control() -> Result<ExitCode> {
         println!("note: rtpengine is not measured, as it was not set up ('scripts/setup bench')");
     }
     let plan: Plan = &[(Clock::Instructions, INSTRUCTIONS, &parts)];
-    carry_out(&image, plan, "control.json")
+    let measured = carry_out(&image, plan, "control.json")?;
+    let measured: Vec<_> = measured
+        .into_iter()
+        .map(|Measured { part, figures, .. }| (part, figures))
+        .collect();
+    let goals = control_goals::goals(&measured);
+    println!("\ngoals");
+    for goal in &goals {
+        println!("    {goal}");
+    }
+    match control_goals::missed(&goals) {
+        None => Ok(ExitCode::SUCCESS),
+        Some(missed) => {
+            eprintln!("error: {missed}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
-fn carry_out(image: &Image, plan: Plan, file: &str) -> Result<ExitCode> {
+fn carry_out(image: &Image, plan: Plan, file: &str) -> Result<Vec<Measured>> {
     let mut all = Vec::new();
     for &(clock, name, parts) in plan {
         let mut vm = Vm::boot(image, clock)?;
@@ -106,7 +124,7 @@ fn carry_out(image: &Image, plan: Plan, file: &str) -> Result<ExitCode> {
     let json = serde_json::to_string_pretty(&all).context("cannot encode the figures")? + "\n";
     fs::write(&file, json).with_context(|| format!("cannot write {}", file.display()))?;
     println!("\nwritten to {}", file.display());
-    Ok(ExitCode::SUCCESS)
+    Ok(all)
 }
 
 fn measure(vm: &mut Vm, part: Part) -> Result<Vec<Figure>> {
