@@ -23,15 +23,67 @@ use super::topology::{Family, Topology};
 /// The network they are in.
 const NETWORK: u8 = 3;
 
+/// A place at the bridge.
+pub struct Seat {
+    pub namespace: Namespace,
+    /// The bridge's device towards it.
+    device: String,
+}
+
+impl Seat {
+    /// Makes one with this address of the network.
+    pub fn new(net: &Topology, name: &str, number: u8) -> Result<Self> {
+        let namespace = Namespace::new(name)?;
+        net.relay.ip(&format!(
+            "link add {name} type veth peer name wire netns {name}\n\
+             link set {name} master media up\n"
+        ))?;
+        namespace.ip(&format!(
+            "{}link set wire up\n{}",
+            Family::Ipv4.add_address(NETWORK, number, "wire"),
+            default_route()
+        ))?;
+        Ok(Self {
+            namespace,
+            device: name.to_owned(),
+        })
+    }
+
+    /// Cuts it off.
+    pub fn cut_off(&self) -> Result<()> {
+        self.namespace.ip("link set wire down\n")
+    }
+
+    /// Puts it back.
+    pub fn put_back(&self) -> Result<()> {
+        // The route went with the link.
+        self.namespace
+            .ip(&format!("link set wire up\n{}", default_route()))
+    }
+
+    /// Delays what is sent to it by this (tc-netem(8)).
+    pub fn slow_down(&self, net: &Topology, delay: &str) -> Result<()> {
+        let add = [
+            "qdisc",
+            "add",
+            "dev",
+            &self.device,
+            "root",
+            "netem",
+            "delay",
+            delay,
+        ];
+        net.relay.run("tc", &add).map(drop)
+    }
+}
+
 /// A media host that runs.
 pub struct Host {
-    pub namespace: Namespace,
+    pub seat: Seat,
     /// Its kernel's table.
     pub relay: Relay,
     program: MediaHost,
     served: Process,
-    /// The bridge's device towards it.
-    device: String,
 }
 
 impl Host {
@@ -50,24 +102,14 @@ impl Host {
             .collect();
         let certificates = Certificates::new(&addresses)?;
         let hosts = names.iter().map(|(name, number)| {
-            let namespace = Namespace::new(name)?;
-            net.relay.ip(&format!(
-                "link add {name} type veth peer name wire netns {name}\n\
-                 link set {name} master media up\n"
-            ))?;
-            namespace.ip(&format!(
-                "{}link set wire up\n{}",
-                Family::Ipv4.add_address(NETWORK, *number, "wire"),
-                default_route()
-            ))?;
+            let seat = Seat::new(net, name, *number)?;
             let address = Family::Ipv4.address(NETWORK, *number);
             let program = MediaHost::new(lab, &certificates, name, address)?;
             Ok(Self {
-                relay: Relay::open(&namespace)?,
-                served: program.start(&namespace)?,
-                namespace,
+                relay: Relay::open(&seat.namespace)?,
+                served: program.start(&seat.namespace)?,
+                seat,
                 program,
-                device: name.clone(),
             })
         });
         let hosts = hosts.collect::<Result<_>>()?;
@@ -96,35 +138,23 @@ impl Host {
 
     /// Serves its table again.
     pub fn restart(&mut self) -> Result<()> {
-        self.served = self.program.start(&self.namespace)?;
+        self.served = self.program.start(&self.seat.namespace)?;
         Ok(())
     }
 
-    /// Cuts it off.
+    /// As [`Seat::cut_off`].
     pub fn cut_off(&self) -> Result<()> {
-        self.namespace.ip("link set wire down\n")
+        self.seat.cut_off()
     }
 
-    /// Puts it back.
+    /// As [`Seat::put_back`].
     pub fn put_back(&self) -> Result<()> {
-        // The route went with the link.
-        self.namespace
-            .ip(&format!("link set wire up\n{}", default_route()))
+        self.seat.put_back()
     }
 
-    /// Delays what is sent to it by this (tc-netem(8)).
+    /// As [`Seat::slow_down`].
     pub fn slow_down(&self, net: &Topology, delay: &str) -> Result<()> {
-        let add = [
-            "qdisc",
-            "add",
-            "dev",
-            &self.device,
-            "root",
-            "netem",
-            "delay",
-            delay,
-        ];
-        net.relay.run("tc", &add).map(drop)
+        self.seat.slow_down(net, delay)
     }
 }
 

@@ -35,7 +35,7 @@ pub const TESTS: &[Test] = tests![
 pub const LONG: &[Test] = tests![ten_thousand_calls_are_distributed_as_the_algorithm_promises];
 
 /// The address all hosts have, which parties are told.
-const SHARED: &str = "10.9.0.1";
+pub(super) const SHARED: &str = "10.9.0.1";
 
 /// Calls that are placed together.
 const CALLS: u32 = 24;
@@ -44,7 +44,7 @@ const CALLS: u32 = 24;
 const ROUND_ROBIN: u8 = 1;
 const WEIGHTED: u8 = 2;
 const LEAST_SESSIONS: u8 = 3;
-const BY_CALL_ID: u8 = 5;
+pub(super) const BY_CALL_ID: u8 = 5;
 
 /// The daemons: each a node of its own for SIP servers, with a part of the ports of its own.
 const SETUPS: [(&str, &[&str]); 2] = [
@@ -76,10 +76,10 @@ const SETUPS: [(&str, &[&str]); 2] = [
     ),
 ];
 
-const CONFIGURATION: &str = "/tmp/controllers.toml";
+pub(super) const CONFIGURATION: &str = "/tmp/controllers.toml";
 
 /// Where their operators ask.
-const CONTROL_SOCKETS: [&str; 2] = ["/tmp/first.sock", "/tmp/second.sock"];
+pub(super) const CONTROL_SOCKETS: [&str; 2] = ["/tmp/first.sock", "/tmp/second.sock"];
 
 /// One of the daemons.
 struct Controller {
@@ -154,7 +154,8 @@ impl Installation {
         let net = Topology::new(lab)?;
         let (certificates, hosts) = Host::start(lab, &net, 3)?;
         for host in &hosts {
-            host.namespace
+            host.seat
+                .namespace
                 .ip(&format!("address add {SHARED}/32 dev wire\n"))?;
         }
         configure(lab, &certificates, &hosts, algorithm, weights)?;
@@ -165,22 +166,10 @@ impl Installation {
             net,
             calls: 0,
         };
-        installation.wait_until_ready()?;
-        Ok(installation)
-    }
-
-    /// Waits until each controller knows what each host holds.
-    fn wait_until_ready(&self) -> Result<()> {
-        for socket in &CONTROL_SOCKETS[..self.controllers.len()] {
-            let arguments = ["tsl", "list", "--json", "--control-sock", socket];
-            until("every host ready", LIMIT, || {
-                let listed = self.net.relay.run(&lrep_cl(), &arguments)?;
-                let listed: Vec<Value> = serde_json::from_str(&listed).context("no JSON")?;
-                let ready = listed.iter().filter(|tsl| tsl["health"] == "ready").count();
-                Ok((ready == self.hosts.len()).then_some(()))
-            })?;
+        for socket in &CONTROL_SOCKETS[..installation.controllers.len()] {
+            wait_until_ready(&installation.net, socket, &installation.hosts)?;
         }
-        Ok(())
+        Ok(installation)
     }
 
     /// Has each controller place the same new calls; tells which they are.
@@ -238,7 +227,18 @@ impl Installation {
     }
 }
 
-fn configure(
+/// Waits until the controller of this control socket knows what each host holds.
+pub(super) fn wait_until_ready(net: &Topology, socket: &str, hosts: &[Host]) -> Result<()> {
+    let arguments = ["tsl", "list", "--json", "--control-sock", socket];
+    until("every host ready", LIMIT, || {
+        let listed = net.relay.run(&lrep_cl(), &arguments)?;
+        let listed: Vec<Value> = serde_json::from_str(&listed).context("no JSON")?;
+        let ready = listed.iter().filter(|tsl| tsl["health"] == "ready").count();
+        Ok((ready == hosts.len()).then_some(()))
+    })
+}
+
+pub(super) fn configure(
     lab: &Lab,
     certificates: &Certificates,
     hosts: &[Host],

@@ -8,6 +8,7 @@ mod conformance;
 mod control;
 mod controllers;
 mod cost;
+mod controllers_apart;
 mod crowd;
 mod daemon;
 mod datapath;
@@ -128,6 +129,7 @@ pub const TESTS: &[&[Test]] = &[
     daemon::TESTS,
     media_hosts::TESTS,
     controllers::TESTS,
+    controllers_apart::TESTS,
     remote::TESTS,
     call::TESTS,
     lifecycle::TESTS,
