@@ -5,23 +5,24 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::core::command::{Command, Outcome, Token};
 use crate::tsl::{Error, Event, Patience, Result, Tsl};
 
-/// A command, and who is told its outcome.
+/// What a driver is to do.
 #[derive(Debug)]
-pub struct Order {
-    /// What is to be done.
-    pub command: Command,
-    /// Who wants it.
-    pub asker: Asker,
+pub enum Order {
+    /// Have a command carried out, and tell whoever wants it its outcome.
+    CarryOut(Command, Asker),
+    /// Wait for its TSL like this from now on.
+    Wait(Patience),
 }
 
 /// Who wants to know what came of a command.
@@ -57,9 +58,7 @@ pub trait Listener: Send + Sync + 'static {
 /// A TSL of any kind, ready to be worked with.
 pub struct Driver(Box<Drive>);
 
-type Drive = dyn FnOnce(Patiences, Orders, Arc<dyn Listener>) -> Work + Send;
-
-type Patiences = watch::Receiver<Patience>;
+type Drive = dyn FnOnce(Duration, Orders, Arc<dyn Listener>) -> Work + Send;
 
 type Orders = mpsc::UnboundedReceiver<Order>;
 
@@ -74,21 +73,21 @@ impl std::fmt::Debug for Driver {
 impl Driver {
     /// Drives this TSL.
     pub fn new<T: Tsl>(tsl: Arc<T>) -> Self {
-        Self(Box::new(move |patience, orders, listener| {
-            Box::pin(drive(tsl, patience, orders, listener))
+        Self(Box::new(move |bound, orders, listener| {
+            Box::pin(drive(tsl, bound, orders, listener))
         }))
     }
 
-    /// Carries out orders until there are no more and all have their outcome: none within the bound
-    /// that there was at the beginning is one.
-    pub async fn run(self, patience: Patiences, orders: Orders, listener: Arc<dyn Listener>) {
-        (self.0)(patience, orders, listener).await;
+    /// Carries out orders until there are no more and all have their outcome: no answer within the
+    /// bound of their time, at first `bound`, is one.
+    pub async fn run(self, bound: Duration, orders: Orders, listener: Arc<dyn Listener>) {
+        (self.0)(bound, orders, listener).await;
     }
 }
 
 async fn drive<T: Tsl>(
     tsl: Arc<T>,
-    mut patience: Patiences,
+    mut bound: Duration,
     mut orders: Orders,
     listener: Arc<dyn Listener>,
 ) {
@@ -112,17 +111,16 @@ async fn drive<T: Tsl>(
                 };
                 Asker::tell(asker, result, &*listener);
             }
-            // Whoever could change it may have gone.
-            Ok(()) = patience.changed(), if ordered => {
-                let patience = *patience.borrow_and_update();
-                tsl.set_patience(patience);
-            }
             order = orders.recv(), if ordered => match order {
-                Some(Order { command, asker }) => {
+                Some(Order::Wait(patience)) => {
+                    bound = patience.bound;
+                    tsl.set_patience(patience);
+                }
+                Some(Order::CarryOut(command, asker)) => {
                     if command == Command::Subscribe {
                         drop(subscription.take());
                     }
-                    let (tsl, bound) = (Arc::clone(&tsl), patience.borrow().bound);
+                    let tsl = Arc::clone(&tsl);
                     flights.push(async move {
                         let result = timeout(bound, carry_out(&*tsl, command)).await;
                         (asker, result.unwrap_or(Err(Error::NoAnswer)))

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ahash::HashMap;
 use parking_lot::Mutex;
 use tokio::net::UdpSocket;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -29,7 +29,7 @@ use crate::frontend::unix::UnixSocket;
 use crate::frontend::{udp, unix};
 use crate::inherited::{self, Inherited};
 use crate::notify::Notifier;
-use crate::tsl::{self, Event, Patience};
+use crate::tsl::{self, Event};
 
 /// How long the outcome of what was already answered is waited for when stopping.
 const LAST_JOBS: Duration = Duration::from_secs(2);
@@ -145,18 +145,18 @@ impl Server {
         }
         inherited.close();
         let tsls = config.tsls.clone();
-        let (patience, waits) = watch::channel(config.patience());
+        let bound = config.health.bound;
         let (senders, orders): (Vec<_>, Vec<_>) =
             tsls.iter().map(|_| mpsc::unbounded_channel()).unzip();
         let (opened, mut openings) = mpsc::unbounded_channel();
-        let service = Service::new(config, seed, &udp, patience, senders, opened);
+        let service = Service::new(config, seed, &udp, senders, opened);
         let tasks = TaskTracker::new();
         for (index, (driver, orders)) in drivers.into_iter().zip(orders).enumerate() {
             let listener = Arc::new(FromTsl {
                 service: Arc::clone(&service),
                 tsl: index,
             });
-            tasks.spawn(driver.run(waits.clone(), orders, listener));
+            tasks.spawn(driver.run(bound, orders, listener));
         }
         tasks.close();
         let clock = AbortOnDropHandle::new(tokio::spawn(keep_time(Arc::clone(&service))));
@@ -274,8 +274,6 @@ pub struct Service {
     state: Mutex<State>,
     /// By the place of the listener.
     udp: HashMap<usize, Arc<UdpSocket>>,
-    /// How long TSLs are waited for.
-    patience: watch::Sender<Patience>,
     /// The core wants to be woken sooner.
     sooner: Notify,
     /// No request is unanswered.
@@ -302,7 +300,6 @@ impl Service {
         config: Config,
         seed: u64,
         udp: &[Listening],
-        patience: watch::Sender<Patience>,
         orders: Vec<mpsc::UnboundedSender<Order>>,
         opened: mpsc::UnboundedSender<(usize, tsl::Result<()>)>,
     ) -> Arc<Self> {
@@ -325,7 +322,6 @@ impl Service {
                 .iter()
                 .map(|udp| (udp.listener, Arc::clone(&udp.socket)))
                 .collect(),
-            patience,
             sooner: Notify::new(),
             quiet: Notify::new(),
         };
@@ -400,10 +396,7 @@ impl Service {
     /// Has the TSL at this place tell something, without the core.
     pub fn look(&self, tsl: usize, command: Command) -> oneshot::Receiver<tsl::Result<Outcome>> {
         let (sender, receiver) = oneshot::channel();
-        let order = Order {
-            command,
-            asker: Asker::Looker(sender),
-        };
+        let order = Order::CarryOut(command, Asker::Looker(sender));
         // Without a driver the receiver is told that nobody will answer.
         let _ = self.state.lock().orders.get(tsl).map(|tsl| tsl.send(order));
         receiver
@@ -412,9 +405,14 @@ impl Service {
     /// Goes on with another configuration of the same listeners and TSLs. To be called inside a tokio
     /// runtime.
     pub fn reload(&self, config: Config) {
-        self.patience.send_replace(config.patience());
-        let targets = &config.timeout_sockets;
-        self.state.lock().notifier.set_targets(targets);
+        {
+            let mut state = self.state.lock();
+            for tsl in &state.orders {
+                // A driver ends only after the server.
+                let _ = tsl.send(Order::Wait(config.patience()));
+            }
+            state.notifier.set_targets(&config.timeout_sockets);
+        }
         self.with(|core, now, actions| core.reload(config, now, actions));
     }
 
@@ -476,7 +474,7 @@ impl Service {
                 let _ = state
                     .orders
                     .get(tsl)
-                    .map(|tsl| tsl.send(Order { command, asker }));
+                    .map(|tsl| tsl.send(Order::CarryOut(command, asker)));
             }
             Action::Silenced { call_id } => state.notifier.tell(&call_id),
             Action::Opened { tsl, result } => {

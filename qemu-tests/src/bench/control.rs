@@ -44,7 +44,7 @@ const LOG: &str = "/tmp/controller.log";
 const FLOODED: usize = 500;
 
 /// Bad requests in a millisecond, besides the time it takes to send them.
-const EACH_MILLISECOND: usize = 12;
+const EACH_MILLISECOND: usize = 13;
 
 /// How often it is asked meanwhile whether anybody is there.
 const PACE: Duration = Duration::from_millis(5);
