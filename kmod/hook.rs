@@ -444,7 +444,7 @@ where
         return refuse_unowned(relay, packet);
     };
     match facing(leg, arriving.source, rcu) {
-        Some((leg, flow)) if PLAIN => forward(relay, table, leg, flow, packet),
+        Some((leg, flow)) if PLAIN => forward::<V, true>(relay, table, leg, flow, packet),
         Some((leg, flow)) => forward_uncommon(relay, table, leg, flow, packet),
         None => arrive_from_stranger(relay, table, leg, packet),
     }
@@ -603,12 +603,12 @@ fn forward_uncommon<V: Relayed>(
     flow: &Flow,
     packet: Packet<'_, V>,
 ) -> Verdict {
-    forward(relay, table, leg, flow, packet)
+    forward::<V, false>(relay, table, leg, flow, packet)
 }
 
 // What is rare is given the packet itself and gives it back, so that it has no place in memory.
 #[inline(always)]
-fn forward<V: Relayed>(
+fn forward<V: Relayed, const PLAIN: bool>(
     relay: &Relay,
     table: &Table,
     leg: &Leg,
@@ -654,6 +654,9 @@ fn forward<V: Relayed>(
                 }
             }
         }
+    } else if PLAIN {
+        // What follows is for media alone there.
+        return forward_uncommon(relay, table, leg, flow, packet);
     } else {
         packet = match admit_other(relay, (leg, flow), class, (segments, length), packet) {
             Ok(packet) => packet,
@@ -695,7 +698,7 @@ fn forward<V: Relayed>(
         return refuse(relay, leg, DropReason::NoMemory, segments, packet);
     }
     leg.counters().count(segments, length.into());
-    if class == payload::Class::Rtcp {
+    if !PLAIN && class == payload::Class::Rtcp {
         count_rtcp(leg, flow, segments);
     }
     packet.transmit(exit, forward.sending.mark, V::priority(traffic_class))
