@@ -852,7 +852,7 @@ impl Core {
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
-        let (mut moved, mut ended) = (Vec::new(), Vec::new());
+        let mut removed = Vec::new();
         for session in &sessions {
             let Some(media) = Media::of(session) else {
                 continue;
@@ -862,31 +862,25 @@ impl Core {
             }
             let (label, answerer) = (&session.label, media.answerer.local);
             if !self.layers[tsl].explains(label, answerer) {
-                ended.push((label.clone(), answerer));
+                let why = "it was to end, or nobody was told of it, while its TSL was away";
+                removed.push((label.clone(), answerer, why));
                 continue;
             }
             match self.placements.get(label).filter(|place| *place != tsl) {
                 Some(place) if self.layers[place].may_hold(label, answerer) => {
-                    moved.push((label.clone(), answerer));
+                    let why = "the call has gone to another TSL meanwhile";
+                    removed.push((label.clone(), answerer, why));
                 }
                 Some(_) => {}
                 None => self.placements.touch(label, tsl, now),
             }
         }
         self.with(tsl, now, actions, |layer, io| layer.adopt(sessions, io));
-        for (label, answerer) in moved {
+        for (label, answerer, why) in removed {
             info!(
                 call_id = %CallId(&label),
                 tsl = self.layers[tsl].config.name,
-                "relay removed, since the call has gone to another TSL meanwhile"
-            );
-            self.clear(tsl, &label, answerer, now, actions);
-        }
-        for (label, answerer) in ended {
-            info!(
-                call_id = %CallId(&label),
-                tsl = self.layers[tsl].config.name,
-                "relay removed, since it was to end, or nobody was told of it, while its TSL was away"
+                "relay removed, since {why}"
             );
             self.clear(tsl, &label, answerer, now, actions);
         }
