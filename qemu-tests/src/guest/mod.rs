@@ -23,7 +23,6 @@ pub mod relay;
 pub mod rtp;
 pub mod shell;
 pub mod sip;
-pub mod stalls;
 pub mod topology;
 pub mod wait;
 

@@ -15,7 +15,10 @@ use super::console::is_problem;
 use super::image::{Image, Kernel};
 use super::vm::{Clock, Event, Vm};
 use crate::protocol::{Order, Report, end_mark};
-use crate::tests::{COUNTING_TESTS, DEBUG_TESTS, LAST_OF_DEBUG, LONG_TESTS, TESTS, Test};
+use crate::tests::{
+    COUNTING_TESTS, DEBUG_TESTS, LAST_OF_DEBUG, LONG_TESTS, TESTS, TIMED_DEBUG_TESTS, TIMED_TESTS,
+    Test,
+};
 
 /// A guest that neither reports nor writes on its console for this long hangs. Tests report each
 /// of their steps, and none of them waits longer than a minute by itself.
@@ -93,9 +96,18 @@ fn select(
 ) -> impl Iterator<Item = (Clock, &'static Test)> {
     let lists: &[_] = match (long, kernel) {
         (true, _) => &[(Clock::Host, LONG_TESTS)],
-        // What the debug kernel does to find faults would be counted, too.
-        (false, Kernel::Debug) => &[(Clock::Host, TESTS), (Clock::Host, DEBUG_TESTS)],
-        (false, Kernel::Stock) => &[(Clock::Host, TESTS), (Clock::Instructions, COUNTING_TESTS)],
+        (false, Kernel::Stock) => &[
+            (Clock::Host, TESTS),
+            (Clock::Instructions, TIMED_TESTS),
+            (Clock::Instructions, COUNTING_TESTS),
+        ],
+        // Without counts: they would tell what the debug kernel does to find faults.
+        (false, Kernel::Debug) => &[
+            (Clock::Instructions, TIMED_TESTS),
+            (Clock::Instructions, TIMED_DEBUG_TESTS),
+            (Clock::Host, TESTS),
+            (Clock::Host, DEBUG_TESTS),
+        ],
     };
     let all = lists.iter().flat_map(|&(clock, lists)| {
         let tests = lists.iter().copied().flatten();

@@ -23,7 +23,6 @@ use crate::guest::lab::Lab;
 use crate::guest::packet::Datagram;
 use crate::guest::relay::Counters;
 use crate::guest::rtp::{Party, SIZE, rtp};
-use crate::guest::stalls::Stalls;
 use crate::guest::wait::{LIMIT, until};
 
 pub const ON_PATHS: &[Test] = tests_on_paths![
@@ -112,7 +111,6 @@ fn recorded(name: &str) -> Result<Stream> {
 /// Sends a stream through such a network, and compares what the relay says of it with what came.
 fn impair(lab: &Lab, call: &Call, path: Path, network: &str, stream: &Stream) -> Result<()> {
     let at_relay = lab.capture(&call.net.relay, "west")?;
-    let stalls = Stalls::watch();
     let netem = |arguments: &str| {
         let arguments: Vec<_> = arguments.split(' ').collect();
         call.net.caller.run("tc", &arguments)
@@ -134,7 +132,7 @@ fn impair(lab: &Lab, call: &Call, path: Path, network: &str, stream: &Stream) ->
         let captured = captured(&at_relay, path).count() as u64;
         Ok((captured == counters.packets).then_some(counters))
     })?;
-    compare(&at_relay, path, &counters, stalls.longest_ms())
+    compare(&at_relay, path, &counters)
 }
 
 /// Sends packets on one processor, which handles them up to the relay's device: on two, the capture
@@ -209,7 +207,7 @@ fn measure(arrived: impl Iterator<Item = (Duration, Datagram)>) -> Result<Qualit
     Ok(found)
 }
 
-fn compare(at_relay: &Capture, path: Path, found: &Counters, stall_ms: u64) -> Result<()> {
+fn compare(at_relay: &Capture, path: Path, found: &Counters) -> Result<()> {
     let get = |id| {
         let value = found.quality.get(&id).copied();
         value.with_context(|| format!("no attribute {id} in {found:?}"))
@@ -227,13 +225,10 @@ fn compare(at_relay: &Capture, path: Path, found: &Counters, stall_ms: u64) -> R
     for id in [quality::JUMPS, quality::RESTARTS, quality::SSRC_CHANGES] {
         ensure!(get(id)? == 0, "{found:?}");
     }
-    // The capture has read the clock a moment before the module did. Where the host has stopped the
-    // machine in between, one packet came that much later, of which jitter has a sixteenth.
-    let allowed = 1.0 + (stall_ms * 8) as f64 / 16.0;
     let jitter = get(quality::JITTER)? as f64;
     ensure!(
-        (jitter - measured.jitter).abs() <= allowed,
-        "jitter {jitter}, not {}: more than {allowed} apart",
+        (jitter - measured.jitter).abs() <= 1.0,
+        "jitter {jitter}, not {}: more than one unit apart",
         measured.jitter
     );
     Ok(())

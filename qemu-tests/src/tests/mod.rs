@@ -115,13 +115,11 @@ pub const TESTS: &[&[Test]] = &[
     learning::TESTS,
     quality::ON_PATHS,
     quality::TESTS,
-    impaired::ON_PATHS,
     reports::ON_ALL_PATHS,
     reports::TESTS,
     alarms::ON_PATHS,
     alarms::TESTS,
     limits::TESTS,
-    expiry::TESTS,
     control::TESTS,
     conformance::TESTS,
     crowd::TESTS,
@@ -145,18 +143,32 @@ pub const LONG_TESTS: &[&[Test]] = &[
     call::LONG,
 ];
 
-/// Tests that count instructions: they run in a guest whose clock does.
+/// Tests of what the relay does with time. They run in a guest whose clock counts instructions: one
+/// that follows the host's leaps where a busy host stops a processor.
+pub const TIMED_TESTS: &[&[Test]] = &[impaired::ON_PATHS, expiry::TESTS];
+
+/// Tests that count instructions: they run in the same guest.
 pub const COUNTING_TESTS: &[&[Test]] = &[cost::TESTS];
 
 /// Tests that need the debug kernel.
 pub const DEBUG_TESTS: &[&[Test]] = &[faults::TESTS, faults::ON_ALL_PATHS];
+
+/// Those of them that need the clock that counts instructions, too.
+pub const TIMED_DEBUG_TESTS: &[&[Test]] = &[faults::TIMED];
 
 /// The last test of every run on the debug kernel.
 pub static LAST_OF_DEBUG: &Test = &faults::NO_MEMORY_IS_LOST;
 
 /// The test of this name.
 pub fn find(name: &str) -> Option<&'static Test> {
-    let lists = [TESTS, LONG_TESTS, COUNTING_TESTS, DEBUG_TESTS];
+    let lists = [
+        TESTS,
+        LONG_TESTS,
+        TIMED_TESTS,
+        COUNTING_TESTS,
+        DEBUG_TESTS,
+        TIMED_DEBUG_TESTS,
+    ];
     let lists = lists.into_iter().flatten().copied();
     lists
         .flatten()
