@@ -6,7 +6,7 @@
 mod common;
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use common::{Daemon, Memory};
@@ -181,8 +181,9 @@ async fn what_an_engine_is_not_is_told_with_a_cure() {
     assert_eq!(engine.session_dump().await, Ok(Vec::new()));
 }
 
-/// Answers `P`, `G` and `S`, and nothing else, for ever.
-fn first_engine() -> SocketAddr {
+/// Answers `P`, `G` and `S`, and nothing else, for ever; tells the letters of what it is asked.
+fn first_engine() -> (SocketAddr, mpsc::Receiver<u8>) {
+    let (asked, letters) = mpsc::channel();
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let address = socket.local_addr().expect("an address");
     std::thread::spawn(move || {
@@ -193,6 +194,8 @@ fn first_engine() -> SocketAddr {
                 .split(|byte| *byte == b' ')
                 .nth(1)
                 .unwrap_or_default();
+            // Nobody may want to know.
+            let _ = asked.send(command[0]);
             let mut record = Vec::new();
             for port in [20_000_i32, 30_000, 20_000] {
                 record.extend(port.to_le_bytes());
@@ -212,13 +215,14 @@ fn first_engine() -> SocketAddr {
             socket.send_to(&answer, peer).expect("sent");
         }
     });
-    address
+    (address, letters)
 }
 
 #[tokio::test]
 async fn an_engine_that_cannot_delete_is_believed_to_let_go_by_itself() {
+    let (address, asked) = first_engine();
     let mut options = Options {
-        address: first_engine().to_string().parse().expect("an address"),
+        address: address.to_string().parse().expect("an address"),
         patience: Patience {
             timeout: Duration::from_millis(200),
             tries: 2,
@@ -241,6 +245,17 @@ async fn an_engine_that_cannot_delete_is_believed_to_let_go_by_itself() {
         Ok(Event::Ended(session, EndReason::Deleted)) => assert_eq!(session.label, b"call-1"),
         other => panic!("{other:?}"),
     }
+    // It is asked twice, and found to be there.
+    let asked = || asked.try_iter().collect::<Vec<_>>();
+    assert_eq!(asked(), b"GSDDP");
+    // From then on it is only told.
+    let made = engine
+        .session_new(call(b"call-1", 20_000, "127.0.0.12:41000"))
+        .await;
+    assert_eq!(engine.session_del(made.expect("made").id).await, Ok(()));
+    events.try_recv().expect("an end");
+    engine.config_get().await.expect("there");
+    assert_eq!(asked(), b"SDP");
 
     // One that nobody asks for again is forgotten in the end, and that is told.
     let made = engine

@@ -10,15 +10,16 @@
 mod book;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Instant, SystemTime};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use genl_proto::generated::PROTOCOL_VERSION;
 use nix::errno::Errno;
 use parking_lot::Mutex;
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::sync::mpsc;
-use tracing::debug;
+use tokio::time::timeout;
+use tracing::info;
 
 use self::book::Book;
 use super::remote::address::Address;
@@ -28,6 +29,13 @@ use super::{
 };
 use crate::ports::OVERSHOOT;
 use crate::protocol::lrkproxy::{FRAME_MAX, Letter, NodeConfig, Relay};
+
+/// How often an engine is asked to delete that answers nothing.
+const DELETE_TRIES: u32 = 2;
+
+/// The part of the time for an answer that it gets each time: it shall be known whether it is there
+/// before it counts as silent, and before a client has waited for too long.
+const DELETE_WAIT: u32 = 8;
 
 /// An engine, and how to work with it.
 #[derive(Clone, Debug)]
@@ -45,6 +53,8 @@ pub struct Engine {
     patience: Mutex<Patience>,
     /// Number of the next request.
     number: AtomicU32,
+    /// Whether it leaves deletes unanswered, as far as is known.
+    ignores_deletes: AtomicBool,
     book: Mutex<Book>,
     events: Mutex<Option<mpsc::UnboundedSender<Event>>>,
 }
@@ -58,6 +68,7 @@ impl Engine {
             address: options.address,
             patience: Mutex::new(options.patience),
             number: AtomicU32::new(now.map_or(0, |now| now.subsec_nanos())),
+            ignores_deletes: AtomicBool::new(false),
             book: Mutex::default(),
             events: Mutex::default(),
         }
@@ -65,18 +76,23 @@ impl Engine {
 
     /// Sends a command, several times if need be, and returns what follows it in the answer.
     async fn ask(&self, command: &[u8]) -> Result<Vec<u8>> {
+        let Patience { timeout, tries, .. } = *self.patience.lock();
+        self.ask_for(command, timeout, tries).await
+    }
+
+    /// The same, waiting so long for an answer, and so often.
+    async fn ask_for(&self, command: &[u8], wait: Duration, tries: u32) -> Result<Vec<u8>> {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let cookie = format!("{}_{number} ", std::process::id());
         let request = [cookie.as_bytes(), command].concat();
         let socket = self.connect().await?;
-        let Patience { timeout, tries, .. } = *self.patience.lock();
         for _ in 0..tries {
             socket
                 .send(&request)
                 .await
                 .map_err(|error| self.broken(&error))?;
             let answer = self.answer(&socket, &request);
-            if let Ok(answer) = tokio::time::timeout(timeout, answer).await {
+            if let Ok(answer) = timeout(wait, answer).await {
                 return answer;
             }
         }
@@ -133,13 +149,23 @@ impl Engine {
     }
 
     /// Has a session's relay removed. The first engine has no answer to this, nor does it do it: its
-    /// relays end when they are idle.
+    /// relays end when they are idle. It must not be taken for one that is gone meanwhile.
     async fn remove(&self, session: &NewSession) -> Result<()> {
-        match self.ask(&command(Letter::Delete, session)?).await {
+        let command = command(Letter::Delete, session)?;
+        let ignored = self.ignores_deletes.load(Ordering::Relaxed);
+        let (wait, tries) = match ignored {
+            // It is told all the same: it may have become another one.
+            true => (Duration::ZERO, 1),
+            false => (self.patience.lock().timeout / DELETE_WAIT, DELETE_TRIES),
+        };
+        match self.ask_for(&command, wait, tries).await {
+            Err(Error::NoAnswer) if ignored => Ok(()),
             Err(Error::NoAnswer) => {
                 self.ping().await?;
-                debug!(
-                    "udp:{} does not know how to delete: its relay ends when it is idle",
+                self.ignores_deletes.store(true, Ordering::Relaxed);
+                info!(
+                    "udp:{} answers, and does not know how to delete: its relays end when they are \
+                     idle",
                     self.address
                 );
                 Ok(())
@@ -236,6 +262,8 @@ impl Tsl for Engine {
     /// An engine has settings of its own: they are compared.
     async fn config_set(&self, settings: SetConfig) -> Result<()> {
         let answer = self.ask(b"G").await?;
+        // It may have been replaced by another one.
+        self.ignores_deletes.store(false, Ordering::Relaxed);
         let record = answer.strip_prefix(b" ").unwrap_or_default();
         let node = NodeConfig::decode(record)
             .ok_or_else(|| self.broken(&"its answer to G cannot be read"))?;
