@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
@@ -31,6 +31,9 @@ pub const TESTS: &[Test] = tests![
 
 /// How often each of them is tried in every run.
 const TIMES: u32 = 10;
+
+/// What they promise of time.
+pub const TIMED: &[Test] = tests![media_goes_on_within_a_second_of_a_reload];
 
 /// The same with more tries.
 pub const LONG: &[Test] = tests![
@@ -176,19 +179,38 @@ fn a_device_is_renamed_under_traffic_100_times(lab: &Lab) -> Result<()> {
 }
 
 fn unload_under_traffic(lab: &Lab, times: u32) -> Result<()> {
+    longest_reload(lab, times).map(drop)
+}
+
+fn media_goes_on_within_a_second_of_a_reload(lab: &Lab) -> Result<()> {
+    let longest = longest_reload(lab, TIMES)?;
+    ensure!(longest <= Duration::from_secs(1), "after {longest:?}");
+    Ok(())
+}
+
+/// Unloads and loads the module so often; the longest time from then until the media of all calls
+/// was relayed again.
+fn longest_reload(lab: &Lab, times: u32) -> Result<Duration> {
     module::ensure_loaded()?;
     let net = Topology::new(lab)?;
     let traffic = Traffic::start(&net)?;
-    for time in 1..=times {
+    let mut longest = Duration::ZERO;
+    for time in 0..=times {
         lab.step(format!("load and unload {time}"));
+        let began = Instant::now();
+        if time > 0 {
+            module::unload()?;
+            module::load()?;
+        }
         let relay = Relay::open(&net.relay)?;
         relay.configure(PORTS, &LOCALS)?;
         make_sessions(&relay)?;
         wait_for_media(lab, &net)?;
-        module::unload()?;
-        module::load()?;
+        longest = longest.max(began.elapsed());
     }
-    traffic.stop()
+    traffic.stop()?;
+    lab.step(format!("{longest:?} at most"));
+    Ok(longest)
 }
 
 fn end_namespaces(lab: &Lab, times: u32) -> Result<()> {

@@ -145,7 +145,7 @@ pub const LONG_TESTS: &[&[Test]] = &[
 
 /// Tests of what the relay does with time. They run in a guest whose clock counts instructions: one
 /// that follows the host's leaps where a busy host stops a processor.
-pub const TIMED_TESTS: &[&[Test]] = &[impaired::ON_PATHS, expiry::TESTS];
+pub const TIMED_TESTS: &[&[Test]] = &[impaired::ON_PATHS, expiry::TESTS, lifecycle::TIMED];
 
 /// Tests that count instructions: they run in the same guest.
 pub const COUNTING_TESTS: &[&[Test]] = &[cost::TESTS];
