@@ -700,25 +700,30 @@ impl Core {
     fn submit(&mut self, tsl: usize, job: Job, now: Instant, actions: &mut Vec<Action>) {
         let refused = self.with(tsl, now, actions, |layer, io| {
             layer.wake(io);
-            let is_closed = layer.is_closed(io.now);
             let (id, is_end) = (job.asker, matches!(job.wish, Wish::Delete(_)));
+            if !is_end && layer.is_given_up(io.now) {
+                return Some((id, Some("silent")));
+            }
+            let is_closed = layer.is_closed(io.now);
             match layer.submit(job, io) {
-                Err(job) => Some((job.asker, true)),
+                Err(job) => Some((job.asker, Some("overload"))),
                 // It would be in vain to wait for a TSL that is gone.
-                Ok(()) => (is_closed && is_end).then_some((id, false)),
+                Ok(()) => (is_closed && is_end).then_some((id, None)),
             }
         });
-        let Some(Some((request, overload))) = refused else {
+        let Some(Some((request, refusal))) = refused else {
             return;
         };
-        if overload {
-            self.count("overload");
-            self.alarm("overload", now, |withheld| {
-                error!(
-                    withheld,
-                    "too many requests wait for the relay: relay not changed"
-                );
-            });
+        if let Some(kind) = refusal {
+            let why = match kind {
+                "silent" => {
+                    "no TSL that could relay it answers, no relay: `lrep-cl tsl list` shows how \
+                     each is"
+                }
+                _ => "too many requests wait for the relay: relay not changed",
+            };
+            self.count(kind);
+            self.alarm(kind, now, |withheld| error!(withheld, "{why}"));
         }
         if let Some(pending) = self.take_pending(request) {
             self.conclude(&pending, pending.fallback, now, actions);

@@ -224,6 +224,11 @@ impl Layer {
         self.gone || self.is_silent(now)
     }
 
+    /// Whether nothing is expected of it now: it does not answer, and opening it has just failed.
+    pub fn is_given_up(&self, now: Instant) -> bool {
+        matches!(self.state, State::Closed { .. }) || self.is_silent(now)
+    }
+
     /// Whether a command has waited for its outcome for too long.
     fn is_silent(&self, now: Instant) -> bool {
         self.in_flight

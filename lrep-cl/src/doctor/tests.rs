@@ -128,7 +128,7 @@ fn troubles() -> Vec<Finding> {
 }
 
 /// Why requests are refused: [`crate::intent::Refusal::kind`] and the kinds of the core.
-const REASONS: [&str; 22] = [
+const REASONS: [&str; 23] = [
     "client-unconfigured",
     "client-without-flags",
     "bad-field",
@@ -150,6 +150,7 @@ const REASONS: [&str; 22] = [
     "port",
     "descriptors",
     "overload",
+    "silent",
     "slow",
 ];
 

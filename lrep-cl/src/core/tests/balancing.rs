@@ -110,3 +110,27 @@ fn a_silent_tsl_gets_no_new_calls_after_one_timeout_and_is_read_when_it_returns(
     }
     assert_eq!(sessions(&world)[SILENT], 2);
 }
+
+#[test]
+fn where_no_tsl_answers_a_call_is_refused_at_once_and_counted() {
+    let mut world = World::new(config(Algorithm::RoundRobin));
+    for call in 0..3 {
+        world.ask('S', (call, call), 1);
+    }
+    assert!(!world.core.is_answered(), "they wait for their TSLs");
+    world.wait(Duration::from_secs(1));
+    let unheard = world.on_their_way.len();
+    world.ask('S', (3, 3), 1);
+    assert!(world.core.is_answered(), "there is nobody to wait for");
+    assert_eq!(world.on_their_way.len(), unheard);
+    let refused = world.core.status(world.now).refused;
+    assert_eq!((refused["slow"], refused["silent"]), (3, 1));
+
+    // One that answers again is worth waiting for.
+    world.settle();
+    world.ask('S', (4, 4), 1);
+    assert!(!world.core.is_answered());
+    world.settle();
+    let refused = world.core.status(world.now).refused;
+    assert_eq!((refused["slow"], refused["silent"]), (3, 1));
+}

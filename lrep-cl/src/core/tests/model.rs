@@ -81,6 +81,15 @@ fn trouble() -> impl Strategy<Value = Step> {
 /// A call on a block of ports.
 pub type Place = (u16, u16);
 
+/// What a request is about.
+fn place_of(request: &[u8]) -> Place {
+    let request = String::from_utf8_lossy(request);
+    let words: Vec<&str> = request.split(' ').collect();
+    let number = |text: &str| text.parse::<u16>().expect("a number");
+    let call = words[11].strip_prefix("call-").expect("a call");
+    (number(call), (number(words[7]) - 20000) / 4)
+}
+
 pub struct World {
     pub now: Instant,
     config: Config,
@@ -93,7 +102,7 @@ pub struct World {
     cookie: u32,
     /// What should be there: the answerer's host number.
     wanted: BTreeMap<Place, u8>,
-    /// Calls and blocks of which something went wrong: nothing is known of these.
+    /// Calls and blocks of which something went wrong, or that were refused: nothing is known of these.
     uncertain: BTreeSet<Place>,
     /// Calls whose media has ceased by itself.
     pub silenced: Vec<Vec<u8>>,
@@ -130,6 +139,9 @@ impl World {
                     let asked = self.unanswered.remove(request);
                     let asked = asked.expect("each request is answered once");
                     assert!(self.now <= asked + ANSWER_BOUND);
+                    if bytes.ends_with(b"ER") {
+                        self.uncertain.insert(place_of(request));
+                    }
                 }
                 Action::Command {
                     tsl,
