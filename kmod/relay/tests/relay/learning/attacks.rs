@@ -3,6 +3,7 @@
 //! Every order of packets from the party and from attackers, up to a length.
 
 use super::{at, housemate, nat, neighbour, party, stranger, Endpoint, OTHER_SSRC, SSRC};
+use crate::steps;
 use relay::{
     learning::{Mode, Packet, Policy, Roam, Source, Verdict},
     payload::Class,
@@ -142,7 +143,7 @@ fn assert_stranger_gets_nothing(policy: Policy, party: Source, near: [Source; 2]
     explore(
         World::new(policy),
         &events,
-        6,
+        steps(6),
         &mut vec![],
         &mut |world, happened| {
             assert_ne!(world.endpoint.remote(), Some(far), "{happened:?}");
@@ -206,7 +207,7 @@ fn assert_party_is_learned(policy: Policy, party: Source, attackers: &[Source]) 
     explore(
         World::new(policy),
         &before,
-        5,
+        steps(5),
         &mut vec![],
         &mut |world, happened| {
             assert_learned_now(*world, party, &meanwhile, CONFIRMATIONS, happened);
@@ -262,7 +263,7 @@ fn assert_stays_learned(policy: Policy, events: &[Event]) {
     for _ in 0..CONFIRMATIONS {
         world.happen(Event::Party(party()));
     }
-    explore(world, events, 6, &mut vec![], &mut |world, happened| {
+    explore(world, events, steps(6), &mut vec![], &mut |world, happened| {
         assert_eq!(world.endpoint.remote(), Some(party()), "{happened:?}");
         assert!(world.endpoint.state.is_locked());
     });
