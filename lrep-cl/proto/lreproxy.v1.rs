@@ -13,12 +13,20 @@ pub struct Command {
     #[prost(bytes = "vec", tag = "3")]
     pub attributes: ::prost::alloc::vec::Vec<u8>,
 }
-/// From which version events are wanted.
+/// From which version events are wanted, and by whom.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Subscription {
     /// As in Command.
     #[prost(uint32, tag = "1")]
     pub protocol_version: u32,
+    /// The owner whose sessions the caller controls. It has one controller at a time: for as long as this
+    /// stream lives, another one is refused with ENOTUNIQ. Without it, the caller only listens.
+    #[prost(uint32, optional, tag = "2")]
+    pub owner: ::core::option::Option<u32>,
+    /// A number that a controller draws when it starts. When it comes once more, its earlier stream is
+    /// ended, which its host may take for alive still. 0 is nobody's.
+    #[prost(fixed64, tag = "3")]
+    pub controller: u64,
 }
 /// What came of a command.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -261,8 +261,9 @@ pub struct Settings {
     pub timeout_socket: Vec<Target>,
 
     /// Number that marks this daemon's sessions in its TSLs. A restarted daemon takes over the sessions
-    /// with its own number, and a running one removes those it knows nothing of. So daemons that
-    /// have a TSL in common need different ones.
+    /// with its own number, and a running one removes those it knows nothing of. So a TSL works with one
+    /// daemon of a number at a time, and refuses another: daemons that have a TSL in common need
+    /// different ones.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub owner: u32,
 

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::core::command::{Command, Outcome, Token};
-use crate::tsl::{Error, Event, Patience, Result, Tsl};
+use crate::tsl::{Error, Event, Events, Patience, Result, Tsl};
 
 /// What a driver is to do.
 #[derive(Debug)]
@@ -117,8 +117,12 @@ async fn drive<T: Tsl>(
                     tsl.set_patience(patience);
                 }
                 Some(Order::CarryOut(command, asker)) => {
-                    if command == Command::Subscribe {
-                        drop(subscription.take());
+                    if matches!(command, Command::Subscribe(_)) {
+                        if let Some(older) = subscription.take() {
+                            // It holds the owner, which has to be free first.
+                            older.abort();
+                            let _ = older.await;
+                        }
                     }
                     let tsl = Arc::clone(&tsl);
                     flights.push(async move {
@@ -133,7 +137,7 @@ async fn drive<T: Tsl>(
     }
 }
 
-async fn tell(mut events: mpsc::UnboundedReceiver<Event>, listener: Arc<dyn Listener>) {
+async fn tell(mut events: Events, listener: Arc<dyn Listener>) {
     while let Some(event) = events.recv().await {
         listener.event(Some(event));
     }
@@ -143,12 +147,14 @@ async fn tell(mut events: mpsc::UnboundedReceiver<Event>, listener: Arc<dyn List
 /// What a command has led to.
 enum Done {
     Outcome(Outcome),
-    Subscribed(mpsc::UnboundedReceiver<Event>),
+    Subscribed(Events),
 }
 
 async fn carry_out<T: Tsl>(tsl: &T, command: Command) -> Result<Done> {
     let outcome = match command {
-        Command::Subscribe => return tsl.subscribe().await.map(Done::Subscribed),
+        Command::Subscribe(owner) => {
+            return tsl.subscribe(Some(owner)).await.map(Done::Subscribed);
+        }
         Command::Configure(settings) => tsl.config_set(settings).await.map(|()| Outcome::Done),
         Command::Dump => tsl.session_dump().await.map(Outcome::Table),
         Command::Get(id) => tsl

@@ -38,6 +38,28 @@ pub enum Event {
     Overrun,
 }
 
+/// What a layer tells from a subscription on. A controller holds its owner number for as long as it has
+/// this.
+#[derive(Debug)]
+pub struct Events {
+    told: mpsc::UnboundedReceiver<Event>,
+    /// Given up with the rest.
+    _claim: Option<kernel::Claim>,
+}
+
+impl Events {
+    /// The next event; `None` when the layer cannot go on telling them.
+    pub async fn recv(&mut self) -> Option<Event> {
+        self.told.recv().await
+    }
+}
+
+impl From<mpsc::UnboundedReceiver<Event>> for Events {
+    fn from(told: mpsc::UnboundedReceiver<Event>) -> Self {
+        Self { told, _claim: None }
+    }
+}
+
 /// Packets and bytes that a session has forwarded, in both directions of all its streams.
 pub fn sum(session: &SessionState) -> (u64, u64) {
     session
@@ -99,6 +121,18 @@ impl Error {
     }
 }
 
+/// Refuses a controller whose owner number another one has, whom `holder` names.
+fn taken(owner: u32, holder: &str) -> Error {
+    Error::Refused(Refusal {
+        // Of no other refusal: what is wrong is neither an address nor a port.
+        errno: Errno::ENOTUNIQ as i32,
+        message: Some(format!(
+            "owner {owner} belongs to another controller{holder}: give each daemon that works with \
+             this relay an `owner` of its own"
+        )),
+    })
+}
+
 /// Refuses a layer that speaks another version of the protocol, older or newer.
 fn check_version(config: Config) -> Result<()> {
     if config.protocol_version == PROTOCOL_VERSION {
@@ -130,8 +164,10 @@ pub struct Patience {
 
 /// A transport stateful layer. Commands are all or nothing.
 pub trait Tsl: Send + Sync + 'static {
-    /// Starts to tell events. The channel ends when the layer cannot go on telling them.
-    fn subscribe(&self) -> impl Future<Output = Result<mpsc::UnboundedReceiver<Event>>> + Send;
+    /// Starts to tell events. With an owner: to the controller of the sessions that bear it, of which
+    /// there is one at a time. It holds the owner until it drops what is returned; meanwhile others are
+    /// refused with ENOTUNIQ. Without one: to somebody who only listens.
+    fn subscribe(&self, owner: Option<u32>) -> impl Future<Output = Result<Events>> + Send;
 
     /// Makes a session; it forwards when this returns. EEXIST when a local port is taken and
     /// others are not to be replaced, EADDRNOTAVAIL when a local address is not configured.

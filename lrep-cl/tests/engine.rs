@@ -10,6 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use common::{Daemon, Memory};
+use futures_util::FutureExt;
 use lrep_cl::tsl::engine::{Engine, Options};
 use lrep_cl::tsl::{
     EndReason, Endpoint, Error, Event, NewSession, Patience, SetConfig, SetSession, Stream,
@@ -132,10 +133,10 @@ async fn another_daemon_is_an_engine() {
     assert!(third.expect("made").replaced.is_empty());
     assert_eq!(engine.totals_get().await.expect("there").sessions, 2);
 
-    let mut events = engine.subscribe().await.expect("listens");
+    let mut events = engine.subscribe(None).await.expect("listens");
     assert_eq!(engine.session_del(second.id).await, Ok(()));
-    match events.try_recv() {
-        Ok(Event::Ended(session, EndReason::Deleted)) => assert_eq!(session.label, b"call-2"),
+    match events.recv().now_or_never().flatten() {
+        Some(Event::Ended(session, EndReason::Deleted)) => assert_eq!(session.label, b"call-2"),
         other => panic!("{other:?}"),
     }
     assert_eq!(
@@ -235,14 +236,14 @@ async fn an_engine_that_cannot_delete_is_believed_to_let_go_by_itself() {
         .config_set(settings("127.0.0.21", 30_007))
         .await
         .expect("its own");
-    let mut events = engine.subscribe().await.expect("listens");
+    let mut events = engine.subscribe(None).await.expect("listens");
     let made = engine
         .session_new(call(b"call-1", 20_000, "127.0.0.12:41000"))
         .await;
     let id = made.expect("made").id;
     assert_eq!(engine.session_del(id).await, Ok(()));
-    match events.try_recv() {
-        Ok(Event::Ended(session, EndReason::Deleted)) => assert_eq!(session.label, b"call-1"),
+    match events.recv().now_or_never().flatten() {
+        Some(Event::Ended(session, EndReason::Deleted)) => assert_eq!(session.label, b"call-1"),
         other => panic!("{other:?}"),
     }
     // It is asked twice, and found to be there.
@@ -262,8 +263,8 @@ async fn an_engine_that_cannot_delete_is_believed_to_let_go_by_itself() {
         .session_new(call(b"call-2", 20_000, "127.0.0.12:41000"))
         .await;
     assert_eq!(engine.session_dump().await, Ok(Vec::new()));
-    match events.try_recv() {
-        Ok(Event::Ended(session, _)) => assert_eq!(session.id, made.expect("made").id),
+    match events.recv().now_or_never().flatten() {
+        Some(Event::Ended(session, _)) => assert_eq!(session.id, made.expect("made").id),
         other => panic!("{other:?}"),
     }
 

@@ -17,8 +17,9 @@ use lrep_cl::tls::{Directory, Files, Identity, Role, Subject, seen_by_controller
 use lrep_cl::tsl::remote::wire::tsl_client::TslClient;
 use lrep_cl::tsl::remote::{Options, Remote, wire};
 use lrep_cl::tsl::serve::{Guard, ListenError, Listener, serve};
+use lrep_cl::tsl::userspace::Userspace;
 use lrep_cl::tsl::{
-    Alarm, AlarmReason, AlarmedSession, Config, Created, EndReason, Endpoint, Error, Event,
+    Alarm, AlarmReason, AlarmedSession, Config, Created, EndReason, Endpoint, Error, Event, Events,
     Learning, LearningMode, Limits, NewSession, Patience, Refusal, Result, SessionId, SessionState,
     SetConfig, SetSession, Stream, StreamKind, Totals, Tsl,
 };
@@ -26,7 +27,7 @@ use nix::errno::Errno;
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint as Dial};
 use tonic_health::pb::HealthCheckRequest;
@@ -209,8 +210,9 @@ impl Fixed {
 }
 
 impl Tsl for Fixed {
-    async fn subscribe(&self) -> Result<mpsc::UnboundedReceiver<Event>> {
-        self.events.lock().take().ok_or_else(|| self.error.clone())
+    async fn subscribe(&self, _: Option<u32>) -> Result<Events> {
+        let events = self.events.lock().take();
+        events.map(Events::from).ok_or_else(|| self.error.clone())
     }
     async fn session_new(&self, _: NewSession) -> Result<Created> {
         self.fail()
@@ -345,7 +347,7 @@ async fn every_error_comes_through_as_it_is() {
         let host = Host::start(Fixed::failing(error.clone()), None).await;
         let remote = controller("127.0.0.1", &host, None);
         let failed = Some(error);
-        assert_eq!(remote.subscribe().await.err(), failed);
+        assert_eq!(remote.subscribe(None).await.err(), failed);
         assert_eq!(remote.session_new(new_session(1)).await.err(), failed);
         let set = SetSession::default();
         assert_eq!(remote.session_set(set).await.err(), failed);
@@ -365,7 +367,7 @@ async fn every_event_comes_through_as_it_is() {
     let memory = Memory::new();
     let host = Host::start(Arc::clone(&memory), None).await;
     let remote = controller("127.0.0.1", &host, None);
-    let mut events = remote.subscribe().await.expect("subscribed");
+    let mut events = remote.subscribe(None).await.expect("subscribed");
     let id = memory
         .session_new(new_session(20000))
         .await
@@ -412,6 +414,7 @@ async fn who_does_not_keep_up_with_the_events_is_told_that_they_end() {
     let mut client = TslClient::new(dial.connect_lazy());
     let subscription = wire::Subscription {
         protocol_version: PROTOCOL_VERSION,
+        ..wire::Subscription::default()
     };
     let told = client.subscribe(subscription).await.expect("subscribed");
     let mut told = told.into_inner();
@@ -434,7 +437,7 @@ async fn a_controller_that_is_gone_is_no_longer_told_events() {
     let (sender, layer) = Fixed::telling();
     let host = Host::start(layer, None).await;
     let remote = controller("127.0.0.1", &host, None);
-    drop(remote.subscribe().await.expect("subscribed"));
+    drop(remote.subscribe(None).await.expect("subscribed"));
     sender.closed().await;
 }
 
@@ -462,6 +465,7 @@ async fn another_version_of_the_protocol_is_refused_on_either_side() {
     assert_eq!(wire::outcome(answer).err(), Some(differs.clone()));
     let subscription = wire::Subscription {
         protocol_version: PROTOCOL_VERSION + 1,
+        ..wire::Subscription::default()
     };
     let told = client.subscribe(subscription).await.expect("an answer");
     let first = told.into_inner().message().await.expect("well");
@@ -708,7 +712,7 @@ async fn a_layer_that_is_stuck_gives_no_answer_and_does_not_do_it_later() {
     let wanted = remote.session_new(new_session(20000)).await;
     assert_eq!(wanted, Err(Error::NoAnswer));
     assert_eq!(remote.session_dump().await, Err(Error::NoAnswer));
-    assert_eq!(remote.subscribe().await.err(), Some(Error::NoAnswer));
+    assert_eq!(remote.subscribe(None).await.err(), Some(Error::NoAnswer));
     memory.set_stuck(false);
     let patient = controller("localhost", &host, certificates.identity("sip1"));
     assert_eq!(patient.session_dump().await, Ok(vec![]));
@@ -739,43 +743,116 @@ async fn another_patience_loses_no_event_and_no_command() {
     let memory = Memory::new();
     let host = Host::start(Arc::clone(&memory), None).await;
     let remote = Remote::new(options(&host.at.to_string(), None));
-    let mut events = remote.subscribe().await.expect("subscribed");
+    let mut events = remote.subscribe(None).await.expect("subscribed");
     remote.set_patience(CHANGED);
     remote.session_new(new_session(20000)).await.expect("made");
     memory.tell(Event::Overrun);
     assert_eq!(events.recv().await, Some(Event::Overrun));
 }
 
+/// A line to a host, and what cuts it without a word to either side; who connects later is let through.
+async fn line(host: &Host) -> (String, Arc<Notify>) {
+    let between = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+    let at = between.local_addr().expect("bound").to_string();
+    let cut = Arc::new(Notify::new());
+    tokio::spawn({
+        let (cut, host) = (Arc::clone(&cut), host.at);
+        async move {
+            loop {
+                let (mut near, _) = between.accept().await.expect("accepted");
+                let mut far = TcpStream::connect(host).await.expect("connects");
+                let cut = Arc::clone(&cut);
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => return,
+                        () = cut.notified() => {}
+                    }
+                    // Held, but neither read nor written any more.
+                    std::future::pending::<()>().await;
+                });
+            }
+        }
+    });
+    (at, cut)
+}
+
 #[tokio::test]
 async fn a_connection_whose_host_falls_silent_is_given_up() {
     let memory = Memory::new();
     let host = Host::start(Arc::clone(&memory), None).await;
-    // Between both, what can cut the line without a word.
-    let between = TcpListener::bind("127.0.0.1:0").await.expect("listens");
-    let at = between.local_addr().expect("bound").to_string();
-    let cut = CancellationToken::new();
-    tokio::spawn({
-        let (cut, host) = (cut.clone(), host.at);
-        async move {
-            let (mut near, _) = between.accept().await.expect("accepted");
-            let mut far = TcpStream::connect(host).await.expect("connects");
-            tokio::select! {
-                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                () = cut.cancelled() => {}
-            }
-            // Held, but neither read nor written any more.
-            std::future::pending::<()>().await;
-        }
-    });
+    let (at, cut) = line(&host).await;
     let remote = Remote::new(Options {
         keep_alive: Duration::from_millis(200),
         ..options(&at, None)
     });
-    let mut events = remote.subscribe().await.expect("subscribed");
+    let mut events = remote.subscribe(None).await.expect("subscribed");
     memory.tell(Event::Overrun);
     assert_eq!(events.recv().await, Some(Event::Overrun));
-    cut.cancel();
+    cut.notify_waiters();
     assert_eq!(events.recv().await, None);
+}
+
+async fn refused_the_owner(remote: &Remote) -> bool {
+    match remote.subscribe(Some(7)).await {
+        Ok(_) => false,
+        Err(error) => {
+            assert!(error.is(Errno::ENOTUNIQ), "{error}");
+            says(&error.to_string(), &["owner 7", "another controller"]);
+            true
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_owner_has_the_next_controller_when_the_connection_of_the_first_ends() {
+    let tsl = Arc::new(Userspace::start().expect("starts"));
+    let host = Host::start(Arc::clone(&tsl), None).await;
+    let (first, second) = (
+        controller("127.0.0.1", &host, None),
+        controller("127.0.0.1", &host, None),
+    );
+    let events = first.subscribe(Some(7)).await.expect("free");
+    assert!(refused_the_owner(&second).await);
+    // The daemon of the host itself is a controller like any other.
+    let error = tsl.subscribe(Some(7)).await.expect_err("taken");
+    assert!(error.is(Errno::ENOTUNIQ), "{error}");
+    drop((events, first));
+    while refused_the_owner(&second).await {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_controller_that_vanishes_without_a_word_is_soon_let_go() {
+    let host = Host::start(Arc::new(Userspace::start().expect("starts")), None).await;
+    let (at, cut) = line(&host).await;
+    let first = Remote::new(options(&at, None));
+    let _events = first.subscribe(Some(7)).await.expect("free");
+    let second = controller("127.0.0.1", &host, None);
+    assert!(refused_the_owner(&second).await);
+    cut.notify_waiters();
+    let freed = async { while refused_the_owner(&second).await {} };
+    tokio::time::timeout(PATIENCE / 2, freed)
+        .await
+        .expect("soon");
+}
+
+#[tokio::test]
+async fn a_controller_that_comes_back_takes_over_from_itself() {
+    let host = Host::start(Arc::new(Userspace::start().expect("starts")), None).await;
+    let (at, cut) = line(&host).await;
+    let first = Remote::new(Options {
+        keep_alive: Duration::from_millis(200),
+        ..options(&at, None)
+    });
+    let mut events = first.subscribe(Some(7)).await.expect("free");
+    let second = controller("127.0.0.1", &host, None);
+    assert!(refused_the_owner(&second).await);
+    cut.notify_waiters();
+    // The host notices it seconds later.
+    assert_eq!(events.recv().await, None);
+    let _events = first.subscribe(Some(7)).await.expect("its own");
+    assert!(refused_the_owner(&second).await);
 }
 
 #[tokio::test]
@@ -786,7 +863,7 @@ async fn a_host_that_comes_back_is_worked_with_again() {
     let host = Host::start(Arc::clone(&memory), guard()).await;
     let at = host.at;
     let remote = controller("localhost", &host, certificates.identity("sip1"));
-    let mut events = remote.subscribe().await.expect("subscribed");
+    let mut events = remote.subscribe(None).await.expect("subscribed");
     remote.session_new(new_session(20000)).await.expect("made");
 
     host.stop().await;
@@ -800,7 +877,7 @@ async fn a_host_that_comes_back_is_worked_with_again() {
 
     let _host = Host::start_at(&at.to_string(), Arc::clone(&memory), guard()).await;
     assert_eq!(remote.session_dump().await.expect("there again").len(), 1);
-    let mut events = remote.subscribe().await.expect("subscribed again");
+    let mut events = remote.subscribe(None).await.expect("subscribed again");
     memory.tell(Event::Overrun);
     assert_eq!(events.recv().await, Some(Event::Overrun));
 }
@@ -827,7 +904,7 @@ async fn a_host_killed_in_the_middle_leaves_nobody_waiting() {
     });
     let host = host.await.expect("started");
     let remote = controller("127.0.0.1", &host, None);
-    let mut events = remote.subscribe().await.expect("subscribed");
+    let mut events = remote.subscribe(None).await.expect("subscribed");
     memory.set_stuck(true);
     let waiting = memory.waiting();
     let wanted = tokio::spawn({

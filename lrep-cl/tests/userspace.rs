@@ -10,8 +10,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Daemon, config, set, with};
+use common::{Daemon, SEED, config, eventually, set, with};
 use conformance::{Place, every_promise_is_kept};
+use futures_util::FutureExt;
+use lrep_cl::config::TslUrl;
+use lrep_cl::core::status::TslHealth;
+use lrep_cl::driver::Driver;
+use lrep_cl::inherited::Inherited;
+use lrep_cl::server::Server;
 use lrep_cl::tsl::remote::address::Address;
 use lrep_cl::tsl::remote::{Options, Remote};
 use lrep_cl::tsl::serve::{Listener, serve};
@@ -43,7 +49,7 @@ fn place(test: u8) -> Place {
 #[tokio::test]
 async fn the_userspace_relay_keeps_every_promise() {
     let tsl = Userspace::start().expect("starts");
-    every_promise_is_kept(&tsl, &place(1)).await;
+    every_promise_is_kept(&tsl, &tsl, &place(1)).await;
 }
 
 #[tokio::test]
@@ -138,6 +144,40 @@ fn a_daemon_counts_a_port_of_another_program_as_the_cause_and_keeps_none() {
 }
 
 #[tokio::test]
+async fn a_daemon_does_not_start_while_another_has_its_owner() {
+    let tsl = Arc::new(Userspace::start().expect("starts"));
+    let held = tsl.subscribe(Some(7)).await.expect("free");
+    let start = || {
+        let drivers = vec![Driver::new(Arc::clone(&tsl))];
+        Server::start(config(Vec::new()), SEED, drivers, Inherited::default())
+    };
+    let text = start().await.expect_err("refused").to_string();
+    assert!(
+        text.contains("owner 7 belongs to another controller")
+            && text.contains("an `owner` of its own"),
+        "{text}"
+    );
+    drop(held);
+    start().await.expect("starts");
+}
+
+#[test]
+fn a_daemon_works_with_a_tsl_elsewhere_as_soon_as_nobody_else_has_its_owner() {
+    let tsl = Arc::new(Userspace::start().expect("starts"));
+    let held = tsl.subscribe(Some(7)).now_or_never().expect("at once");
+    let mut config = config(Vec::new());
+    // It is not asked for there: the daemon only takes it for one that may come later.
+    config.tsls[0].url = TslUrl::Remote("127.0.0.1:1".parse().expect("an address"));
+    let daemon = Daemon::start_with(&tsl, config);
+    let health = || daemon.service.status().tsls[0].health;
+    assert_eq!(health(), TslHealth::Closed);
+    let request = set("1_0", 20_000, "a@host");
+    assert_eq!(daemon.client().ask(&request), with(&request, "ER"));
+    drop(held);
+    eventually("a relay", || health() == TslHealth::Ready);
+}
+
+#[tokio::test]
 async fn what_only_the_module_can_do_is_refused() {
     let tsl = Userspace::start().expect("starts");
     let mut a = Endpoint::new(SocketAddr::new(address(3, 1), 20_000), None);
@@ -175,9 +215,10 @@ async fn served_to_a_controller_elsewhere_it_keeps_every_promise() {
         deadline: Duration::from_secs(20),
         keep_alive: Duration::from_secs(5),
     };
+    let another = Remote::new(options.clone());
     let remote = Remote::connect(options).await.expect("connects");
-    every_promise_is_kept(&remote, &place(4)).await;
-    drop(remote);
+    every_promise_is_kept(&remote, &another, &place(4)).await;
+    drop((remote, another));
     stop.cancel();
     served.await.expect("ends").expect("served");
 }

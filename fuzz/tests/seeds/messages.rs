@@ -416,6 +416,8 @@ pub fn grpc_requests() -> Seeds {
     let bytes = command.encode_to_vec();
     let subscription = wire::Subscription {
         protocol_version: PROTOCOL_VERSION,
+        owner: Some(7),
+        controller: 0x0123_4567_89ab_cdef,
     };
     good.chain([
         ("subscription", subscription.encode_to_vec()),

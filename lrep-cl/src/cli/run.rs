@@ -128,7 +128,7 @@ async fn serve(
         });
     }
     let listeners: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
-    let (tsls, owner) = (config.tsls.clone(), config.owner);
+    let tsls = config.tsls.clone();
     let control = open_control(&config);
     keep_ports(&config);
     // Who could guess it would know the ports of the first calls.
@@ -142,13 +142,6 @@ async fn serve(
     let operator = Arc::new(Operator::new(server.service(), verbosity, settings, load));
     if let Some(socket) = control {
         tokio::spawn(control::serve(socket, Arc::clone(&operator)));
-    }
-    let is_shared = tsls.iter().any(|tsl| matches!(tsl.url, TslUrl::Remote(_)));
-    if is_shared {
-        info!(
-            owner,
-            "sessions in TSLs of other hosts bear this daemon's owner number: another daemon that              uses these TSLs needs another one, since each removes what bears its own and it does              not know"
-        );
     }
     let is_relay = tsls.iter().any(|tsl| tsl.url == TslUrl::Userspace);
     for tsl in tsls {

@@ -10,8 +10,9 @@ pub type Token = u64;
 /// A command to a TSL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Tell events from now on; those of an earlier subscription end.
-    Subscribe,
+    /// Tell events from now on to the controller of this owner's sessions; those of an earlier
+    /// subscription end.
+    Subscribe(u32),
     /// Make these settings.
     Configure(SetConfig),
     /// Tell all sessions.

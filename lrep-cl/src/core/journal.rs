@@ -83,6 +83,8 @@ pub fn cure(error: &tsl::Error) -> (&'static str, &'static str) {
             "descriptors",
             "; each port in use is a descriptor: raise LimitNOFILE of lrep-cl.service (`ulimit -n`)",
         ),
+        // The refusal names its cure itself.
+        (Errno::ENOTUNIQ, "owner", ""),
     ];
     refusals
         .into_iter()
@@ -147,6 +149,7 @@ mod tests {
             (Errno::EADDRINUSE, "port", "`ss -ulpn`"),
             (Errno::EMFILE, "descriptors", "LimitNOFILE"),
             (Errno::ENOSPC, "sessions-max", "raise sessions_max"),
+            (Errno::ENOTUNIQ, "owner", ""),
             (Errno::EPERM, "command", ""),
         ] {
             let error = tsl::Error::Refused(tsl::Refusal {

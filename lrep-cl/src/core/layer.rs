@@ -611,7 +611,7 @@ impl Layer {
             );
         } else {
             // Before the dump, so that nothing falls between the two.
-            self.send(Command::Subscribe, Purpose::Subscribe, io);
+            self.send(Command::Subscribe(self.owner), Purpose::Subscribe, io);
         }
     }
 

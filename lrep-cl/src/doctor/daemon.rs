@@ -118,6 +118,9 @@ fn after_refusals(reason: &str, status: &Status, file: &Path) -> String {
                           systemctl restart lrep-cl # the relay inside the daemon loses its calls"
                 .to_owned()
         }
+        "owner" => {
+            format!("editor {file} # give it an owner of its own, then systemctl restart lrep-cl")
+        }
         "port" => "ss -ulpn # names the program that has the port: stop it".to_owned(),
         "bad-field" | "not-ipv4" | "not-unicast" | "overlap" | "undecidable" | "party" => format!(
             "{sip_server} # journalctl -u lrep-cl -p err names the parties whose SDP is to be put right"

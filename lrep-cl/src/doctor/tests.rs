@@ -146,6 +146,7 @@ const REASONS: [&str; 23] = [
     "sessions-max",
     "half-open-max",
     "memory-max",
+    "owner",
     "address",
     "port",
     "descriptors",

@@ -24,8 +24,8 @@ use tracing::info;
 use self::book::Book;
 use super::remote::address::Address;
 use super::{
-    Config, Created, EndReason, Error, Event, Limits, NewSession, Patience, Refusal, Result,
-    SessionId, SessionState, SetConfig, SetSession, StreamKind, Totals, Tsl,
+    Config, Created, EndReason, Error, Event, Events, Limits, NewSession, Patience, Refusal,
+    Result, SessionId, SessionState, SetConfig, SetSession, StreamKind, Totals, Tsl,
 };
 use crate::ports::OVERSHOOT;
 use crate::protocol::lrkproxy::{FRAME_MAX, Letter, NodeConfig, Relay};
@@ -203,10 +203,11 @@ impl Engine {
 }
 
 impl Tsl for Engine {
-    async fn subscribe(&self) -> Result<mpsc::UnboundedReceiver<Event>> {
+    /// Any owner: what the book has was made by this controller, and no other can see or end it.
+    async fn subscribe(&self, _owner: Option<u32>) -> Result<Events> {
         let (sender, receiver) = mpsc::unbounded_channel();
         *self.events.lock() = Some(sender);
-        Ok(receiver)
+        Ok(receiver.into())
     }
 
     async fn session_new(&self, new: NewSession) -> Result<Created> {

@@ -3,6 +3,7 @@
 //! The kernel module, over generic netlink.
 
 mod channel;
+mod claim;
 
 use std::io;
 use std::pin::pin;
@@ -22,9 +23,10 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::channel::Channel;
+pub use self::claim::Claim;
 use super::{
-    Config, Created, Error, Event, NewSession, Refusal, Report, Result, SessionId, SessionState,
-    SetConfig, SetSession, Totals, Tsl, check_version,
+    Config, Created, Error, Event, Events, NewSession, Refusal, Report, Result, SessionId,
+    SessionState, SetConfig, SetSession, Totals, Tsl, check_version,
 };
 
 /// How often a dump is repeated during which the table changed.
@@ -169,8 +171,15 @@ impl Kernel {
 }
 
 impl Tsl for Kernel {
-    async fn subscribe(&self) -> Result<mpsc::UnboundedReceiver<Event>> {
-        self.listen(GROUP_EVENTS, event).await
+    async fn subscribe(&self, owner: Option<u32>) -> Result<Events> {
+        let claim = match owner {
+            Some(owner) => Claim::take(owner).await?,
+            None => None,
+        };
+        Ok(Events {
+            told: self.listen(GROUP_EVENTS, event).await?,
+            _claim: claim,
+        })
     }
 
     async fn session_new(&self, new: NewSession) -> Result<Created> {

@@ -27,7 +27,7 @@ use self::address::Address;
 use self::connector::{Connector, Faults};
 use self::wire::tsl_client::TslClient;
 use super::{
-    Config, Created, Error, Event, NewSession, Patience, Result, SessionId, SessionState,
+    Config, Created, Error, Event, Events, NewSession, Patience, Result, SessionId, SessionState,
     SetConfig, SetSession, Totals, Tsl, check_version,
 };
 use crate::tls::Identity;
@@ -55,6 +55,8 @@ pub struct Options {
 pub struct Remote {
     address: Address,
     identity: Option<Arc<Identity>>,
+    /// Who this is among the host's controllers.
+    number: u64,
     line: Arc<Mutex<Line>>,
     faults: Arc<Faults>,
 }
@@ -107,6 +109,8 @@ impl Remote {
         Self {
             address: options.address.clone(),
             identity: options.identity.clone(),
+            // Without one, it is a stranger to the host each time it comes.
+            number: getrandom::u64().unwrap_or_default(),
             line: Arc::new(Mutex::new(Line::new(options, Arc::clone(&faults)))),
             faults,
         }
@@ -168,9 +172,11 @@ impl Remote {
 }
 
 impl Tsl for Remote {
-    async fn subscribe(&self) -> Result<mpsc::UnboundedReceiver<Event>> {
+    async fn subscribe(&self, owner: Option<u32>) -> Result<Events> {
         let subscription = tonic::Request::new(wire::Subscription {
             protocol_version: PROTOCOL_VERSION,
+            owner,
+            controller: self.number,
         });
         let mut line = self.line();
         let subscription = line.limited(subscription);
@@ -183,7 +189,7 @@ impl Tsl for Remote {
         }
         let (sender, receiver) = mpsc::unbounded_channel();
         tokio::spawn(pass_on(events, sender));
-        Ok(receiver)
+        Ok(receiver.into())
     }
 
     async fn session_new(&self, new: NewSession) -> Result<Created> {

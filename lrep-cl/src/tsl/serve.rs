@@ -4,6 +4,7 @@
 
 mod listener;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use futures_util::Stream;
 use futures_util::stream::{self, StreamExt};
 use genl_proto::{Answer, Request};
 use nix::errno::Errno;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +25,7 @@ use tracing::{info, warn};
 
 pub use self::listener::{Guard, ListenError, Listener};
 use super::remote::wire::{self, tsl_server};
-use super::{Error, Event, Result, Tsl};
+use super::{Error, Event, Events, Result, Tsl};
 
 /// Events that may wait for a receiver that is slow or far away.
 const BACKLOG: usize = 4096;
@@ -34,8 +36,11 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// How often the layer is asked whether it is there, and how long it may take to say so.
 const ASKED_EVERY: Duration = Duration::from_secs(2);
 
-/// How long a silent connection may stay silent, and then again for an answer to a ping.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How long a connection may be silent before it is pinged, and how long the answer may take. A
+/// controller whose machine is gone holds its owner for as long as both together, and who is to take its
+/// place waits for that.
+const PINGED_AFTER: Duration = Duration::from_secs(2);
+const PINGED_FOR: Duration = Duration::from_secs(3);
 
 /// How long connections are waited for when stopping.
 const STOPPED_WITHIN: Duration = Duration::from_secs(3);
@@ -67,11 +72,12 @@ pub async fn serve<T: Tsl>(
     let service = Service {
         tsl,
         stop: stop.clone(),
+        controllers: Mutex::default(),
     };
     let serving = server::Server::builder()
         .timeout(ANSWERED_WITHIN)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .http2_keepalive_interval(Some(PINGED_AFTER))
+        .http2_keepalive_timeout(Some(PINGED_FOR))
         .add_service(health)
         .add_service(tsl_server::TslServer::new(service))
         .serve_with_incoming_shutdown(
@@ -118,9 +124,32 @@ async fn set_health(reporter: &HealthReporter, status: ServingStatus) {
 struct Service<T> {
     tsl: Arc<T>,
     stop: CancellationToken,
+    /// What passes events on to controllers, by their numbers.
+    controllers: Mutex<HashMap<u64, AbortOnDropHandle<()>>>,
 }
 
 impl<T: Tsl> Service<T> {
+    /// Listens to the layer. A controller that comes once more holds its owner already when its old
+    /// connection is not known to be dead yet: that one is ended first.
+    async fn listen(&self, subscription: &wire::Subscription) -> Result<Events> {
+        wire::check_version(subscription.protocol_version)?;
+        if subscription.owner.is_some() {
+            let older = self.controllers.lock().remove(&subscription.controller);
+            if let Some(older) = older {
+                older.abort();
+                let _ = older.await;
+            }
+        }
+        self.tsl.subscribe(subscription.owner).await
+    }
+
+    /// Keeps what passes events on to a controller, for when it comes once more.
+    fn keep(&self, subscription: &wire::Subscription, passing_on: AbortOnDropHandle<()>) {
+        let mut controllers = self.controllers.lock();
+        controllers.retain(|_, passing_on| !passing_on.is_finished());
+        controllers.insert(subscription.controller, passing_on);
+    }
+
     /// Has one command carried out; `None` is an acknowledgement.
     async fn execute(&self, request: Request) -> Result<Option<Answer>> {
         let tsl = &self.tsl;
@@ -192,12 +221,8 @@ impl<T: Tsl> tsl_server::Tsl for Service<T> {
         &self,
         subscription: tonic::Request<wire::Subscription>,
     ) -> std::result::Result<Response<Self::SubscribeStream>, Status> {
-        let version = subscription.into_inner().protocol_version;
-        let events = match wire::check_version(version) {
-            Ok(()) => self.tsl.subscribe().await,
-            Err(error) => Err(error),
-        };
-        let (first, events) = match events {
+        let subscription = subscription.into_inner();
+        let (first, events) = match self.listen(&subscription).await {
             Ok(events) => (Ok(()), Some(events)),
             Err(error) => (Err(error), None),
         };
@@ -206,7 +231,10 @@ impl<T: Tsl> tsl_server::Tsl for Service<T> {
             return Ok(Response::new(Box::pin(first)));
         };
         let (sender, waiting) = mpsc::channel(BACKLOG);
-        tokio::spawn(pass_on(events, sender, self.stop.clone()));
+        let passing_on = tokio::spawn(pass_on(events, sender, self.stop.clone()));
+        if subscription.owner.is_some() && subscription.controller != 0 {
+            self.keep(&subscription, AbortOnDropHandle::new(passing_on));
+        }
         let waiting = stream::unfold(waiting, async |mut waiting| {
             let event = waiting.recv().await?;
             Some((Ok(wire::tell(event)), waiting))
@@ -216,11 +244,7 @@ impl<T: Tsl> tsl_server::Tsl for Service<T> {
 }
 
 /// Passes events on to a receiver, until it falls behind, goes away, or no more are told.
-async fn pass_on(
-    mut events: mpsc::UnboundedReceiver<Event>,
-    to: mpsc::Sender<Event>,
-    stop: CancellationToken,
-) {
+async fn pass_on(mut events: Events, to: mpsc::Sender<Event>, stop: CancellationToken) {
     loop {
         let event = tokio::select! {
             () = stop.cancelled() => return,

@@ -17,13 +17,12 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 
 use self::socket::Room;
 use self::stream::Now;
 use self::table::Table;
 use super::{
-    Config, Created, Error, Event, NewSession, Result, SessionId, SessionState, SetConfig,
+    Config, Created, Error, Events, NewSession, Result, SessionId, SessionState, SetConfig,
     SetSession, Totals, Tsl,
 };
 
@@ -111,8 +110,8 @@ fn work(relay: &Weak<Relay>) {
 }
 
 impl Tsl for Userspace {
-    async fn subscribe(&self) -> Result<mpsc::UnboundedReceiver<Event>> {
-        Ok(self.0.table.lock().subscribe())
+    async fn subscribe(&self, owner: Option<u32>) -> Result<Events> {
+        self.0.table.lock().subscribe(owner)
     }
 
     async fn session_new(&self, new: NewSession) -> Result<Created> {

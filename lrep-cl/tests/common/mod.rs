@@ -22,7 +22,7 @@ use lrep_cl::driver::Driver;
 use lrep_cl::inherited::Inherited;
 use lrep_cl::server::{Server, Service};
 use lrep_cl::tsl::{
-    Config as LayerConfig, Created, EndReason, Error, Event, NewSession, Refusal, Result,
+    Config as LayerConfig, Created, EndReason, Error, Event, Events, NewSession, Refusal, Result,
     SessionId, SessionState, SetConfig, SetSession, Totals, Tsl,
 };
 use nix::errno::Errno;
@@ -175,12 +175,12 @@ fn locals(session: &NewSession) -> impl Iterator<Item = SocketAddr> + '_ {
 }
 
 impl Tsl for Memory {
-    async fn subscribe(&self) -> Result<mpsc::UnboundedReceiver<Event>> {
+    async fn subscribe(&self, _: Option<u32>) -> Result<Events> {
         self.gate().await?;
         let (sender, receiver) = mpsc::unbounded_channel();
         *self.events.lock() = Some(sender);
         self.subscriptions.fetch_add(1, Ordering::SeqCst);
-        Ok(receiver)
+        Ok(receiver.into())
     }
 
     async fn session_new(&self, new: NewSession) -> Result<Created> {

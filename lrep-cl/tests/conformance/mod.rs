@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use genl_proto::generated::ALARM_PACKETS;
 use lrep_cl::tsl::{
-    AlarmReason, DropReason, EndReason, Endpoint, Error, Event, Learned, Learning, LearningMode,
-    Limits, NewSession, SessionId, SessionState, SetConfig, SetSession, Stream, StreamKind, Tsl,
+    AlarmReason, DropReason, EndReason, Endpoint, Error, Event, Events, Learned, Learning,
+    LearningMode, Limits, NewSession, SessionId, SessionState, SetConfig, SetSession, Stream,
+    StreamKind, Tsl,
 };
 use nix::errno::Errno;
-use tokio::sync::mpsc;
 
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -123,17 +123,13 @@ fn refused<T: std::fmt::Debug>(result: Result<T, Error>, errno: Errno, part: &st
     assert!(text.contains(part), "{text}");
 }
 
-async fn event(events: &mut mpsc::UnboundedReceiver<Event>) -> Event {
+async fn event(events: &mut Events) -> Event {
     let event = tokio::time::timeout(PATIENCE, events.recv()).await;
     event.expect("in time").expect("an event")
 }
 
 /// Waits for the end of a session, which is the next event; its final state.
-async fn end(
-    events: &mut mpsc::UnboundedReceiver<Event>,
-    id: SessionId,
-    reason: EndReason,
-) -> SessionState {
+async fn end(events: &mut Events, id: SessionId, reason: EndReason) -> SessionState {
     match event(events).await {
         Event::Ended(session, why) => {
             assert_eq!((session.id, why), (id, reason));
@@ -143,8 +139,9 @@ async fn end(
     }
 }
 
-/// All of it, one promise after the other.
-pub async fn every_promise_is_kept(tsl: &impl Tsl, place: &Place) {
+/// All of it, one promise after the other. `another` is what another controller works with the same
+/// layer by.
+pub async fn every_promise_is_kept<T: Tsl>(tsl: &T, another: &T, place: &Place) {
     settings_are_kept_and_bad_ones_change_nothing(tsl, place).await;
     a_session_is_told_as_it_was_made_until_it_ends(tsl, place).await;
     a_port_has_one_session_unless_it_is_replaced(tsl, place).await;
@@ -152,6 +149,7 @@ pub async fn every_promise_is_kept(tsl: &impl Tsl, place: &Place) {
     what_makes_no_sense_is_refused_and_changes_nothing(tsl, place).await;
     an_address_with_a_session_stays(tsl, place).await;
     a_flush_ends_the_sessions_of_one_owner(tsl, place).await;
+    an_owner_has_one_controller(tsl, another).await;
     limits_are_exact_and_counted(tsl, place).await;
     media_pass_both_ways_and_strangers_are_counted(tsl, place).await;
     loss_is_measured(tsl, place).await;
@@ -199,7 +197,7 @@ async fn settings_are_kept_and_bad_ones_change_nothing(tsl: &impl Tsl, place: &P
 }
 
 async fn a_session_is_told_as_it_was_made_until_it_ends(tsl: &impl Tsl, place: &Place) {
-    let mut events = tsl.subscribe().await.expect("events");
+    let mut events = tsl.subscribe(None).await.expect("events");
     let before = tsl.totals_get().await.expect("told");
     let made = tsl.session_new(place.session()).await.expect("made");
     assert!(made.id > 0 && made.replaced.is_empty(), "{made:?}");
@@ -243,7 +241,7 @@ async fn a_session_is_told_as_it_was_made_until_it_ends(tsl: &impl Tsl, place: &
 }
 
 async fn a_port_has_one_session_unless_it_is_replaced(tsl: &impl Tsl, place: &Place) {
-    let mut events = tsl.subscribe().await.expect("events");
+    let mut events = tsl.subscribe(None).await.expect("events");
     let before = tsl.totals_get().await.expect("told");
     let old = tsl.session_new(place.session()).await.expect("made").id;
     let part = &format!("{} belongs to session {old}", place.west);
@@ -374,7 +372,7 @@ async fn an_address_with_a_session_stays(tsl: &impl Tsl, place: &Place) {
 }
 
 async fn a_flush_ends_the_sessions_of_one_owner(tsl: &impl Tsl, place: &Place) {
-    let mut events = tsl.subscribe().await.expect("events");
+    let mut events = tsl.subscribe(None).await.expect("events");
     let ours = tsl.session_new(place.session()).await.expect("made").id;
     let mut other = place.another("other");
     other.owner = OWNER + 1;
@@ -385,6 +383,31 @@ async fn a_flush_ends_the_sessions_of_one_owner(tsl: &impl Tsl, place: &Place) {
     assert!(left.len() == 1 && left[0].id == theirs, "{left:?}");
     assert_eq!(tsl.session_flush(None).await, Ok(1));
     end(&mut events, theirs, EndReason::Flushed).await;
+}
+
+async fn an_owner_has_one_controller<T: Tsl>(tsl: &T, another: &T) {
+    let mut held = tsl.subscribe(Some(OWNER)).await.expect("free");
+    refused(
+        another.subscribe(Some(OWNER)).await,
+        Errno::ENOTUNIQ,
+        &format!("owner {OWNER} belongs to another controller"),
+    );
+    // Neither another owner's controller nor who only listens is in the way, or held up.
+    drop(another.subscribe(Some(OWNER + 1)).await.expect("free"));
+    drop(another.subscribe(None).await.expect("events"));
+    // It can listen anew at any time, as when it has missed something.
+    for _ in 0..20 {
+        drop(held);
+        held = tsl.subscribe(Some(OWNER)).await.expect("its own");
+    }
+    drop(held);
+    // From elsewhere it takes a while to be seen that it is free.
+    let freed = async {
+        while another.subscribe(Some(OWNER)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, freed).await.expect("free");
 }
 
 async fn limits_are_exact_and_counted(tsl: &impl Tsl, place: &Place) {
@@ -425,7 +448,7 @@ async fn limits_are_exact_and_counted(tsl: &impl Tsl, place: &Place) {
 
 async fn media_pass_both_ways_and_strangers_are_counted(tsl: &impl Tsl, place: &Place) {
     let before = tsl.totals_get().await.expect("told").relayed;
-    let mut events = tsl.subscribe().await.expect("events");
+    let mut events = tsl.subscribe(None).await.expect("events");
     let id = tsl.session_new(place.session()).await.expect("made").id;
     for _ in 0..20 {
         place.neighbour.send_to(&rtp(1), place.west).expect("sent");
@@ -475,7 +498,7 @@ async fn media_pass_both_ways_and_strangers_are_counted(tsl: &impl Tsl, place: &
 }
 
 async fn loss_is_measured(tsl: &impl Tsl, place: &Place) {
-    let mut events = tsl.subscribe().await.expect("events");
+    let mut events = tsl.subscribe(None).await.expect("events");
     let id = tsl.session_new(place.session()).await.expect("made").id;
     pass(
         (&place.caller, place.west),
@@ -495,7 +518,7 @@ async fn loss_is_measured(tsl: &impl Tsl, place: &Place) {
 }
 
 async fn new_signalling_moves_media_and_keeps_the_counters(tsl: &impl Tsl, place: &Place) {
-    let mut events = tsl.subscribe().await.expect("events");
+    let mut events = tsl.subscribe(None).await.expect("events");
     let id = tsl.session_new(place.session()).await.expect("made").id;
     pass(
         (&place.callee, place.east),
@@ -594,7 +617,7 @@ async fn a_party_behind_nat_is_learned(tsl: &impl Tsl, place: &Place) {
 }
 
 async fn an_idle_session_ends_and_an_active_one_does_not(tsl: &impl Tsl, place: &Place) {
-    let mut events = tsl.subscribe().await.expect("events");
+    let mut events = tsl.subscribe(None).await.expect("events");
     let before = tsl.totals_get().await.expect("told").expired;
     let mut idle = place.another("idle");
     idle.timeout_ms = 1000;

@@ -25,6 +25,15 @@ struct Set {
     inheritable: u32,
 }
 
+/// Makes this thread, and no other, one of this user for good.
+pub fn become_user(user: u32) -> Result<()> {
+    // The C library's function would change the user of all threads.
+    // SAFETY: the system call takes three numbers.
+    let set = unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) };
+    Errno::result(set).with_context(|| format!("cannot become user {user}"))?;
+    Ok(())
+}
+
 /// Gives up the right to administer networks, in this thread and for good.
 pub fn drop_network_administration() -> Result<()> {
     let header = Header {

@@ -56,7 +56,8 @@ fn the_kernel_keeps_every_promise_of_a_tsl(lab: &Lab) -> Result<()> {
     let place = place(&net)?;
     net.relay.enter(|| {
         block_on(async {
-            every_promise_is_kept(&Kernel::connect().await?, &place).await;
+            let (kernel, another) = (Kernel::connect().await?, Kernel::connect().await?);
+            every_promise_is_kept(&kernel, &another, &place).await;
             Ok(())
         })
     })
@@ -77,7 +78,8 @@ fn the_kernel_of_another_host_keeps_every_promise_of_a_tsl(lab: &Lab) -> Result<
     };
     net.caller.enter(|| {
         block_on(async {
-            every_promise_is_kept(&Remote::connect(options).await?, &place).await;
+            let another = Remote::new(options.clone());
+            every_promise_is_kept(&Remote::connect(options).await?, &another, &place).await;
             Ok(())
         })
     })
@@ -89,7 +91,8 @@ fn the_userspace_relay_keeps_every_promise_of_a_tsl(lab: &Lab) -> Result<()> {
     // Its thread is of the namespace it was started in.
     net.relay.enter(|| {
         block_on(async {
-            every_promise_is_kept(&Userspace::start()?, &place).await;
+            let relay = Userspace::start()?;
+            every_promise_is_kept(&relay, &relay, &place).await;
             Ok(())
         })
     })

@@ -5,16 +5,20 @@
 use std::cell::Cell;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use nix::sys::signal::Signal;
 
 use super::fixture::expect;
 use super::{Test, tests};
 use crate::guest::lab::Lab;
 use crate::guest::module;
+use crate::guest::privilege;
 use crate::guest::process::Process;
 use crate::guest::relay::Relay;
 use crate::guest::rtp::{Party, SIZE, rtp, send_all};
@@ -28,6 +32,8 @@ pub const TESTS: &[Test] = tests![
     a_flood_of_half_open_calls_harms_no_other,
     a_flood_of_bad_requests_leaves_no_good_one_unanswered,
     a_stranger_is_logged_with_the_call_and_his_address,
+    a_second_daemon_of_the_same_owner_is_refused_until_the_first_is_gone,
+    a_user_who_has_the_name_of_an_owner_keeps_no_daemon_from_its_work,
 ];
 
 /// A running daemon, and a SIP server's socket.
@@ -35,7 +41,7 @@ struct Controlled {
     server: UdpSocket,
     cookie: Cell<u32>,
     relay: Relay,
-    _daemon: Process,
+    daemon: Process,
     net: Topology,
 }
 
@@ -56,7 +62,7 @@ impl Controlled {
             server,
             cookie: Cell::new(0),
             relay,
-            _daemon: daemon,
+            daemon,
             net,
         })
     }
@@ -263,5 +269,61 @@ fn a_stranger_is_logged_with_the_call_and_his_address(lab: &Lab) -> Result<()> {
     logged(
         lab,
         &["WARN", "call@home", &to.to_string(), "10.1.0.2:50000"],
+    )
+}
+
+fn a_second_daemon_of_the_same_owner_is_refused_until_the_first_is_gone(lab: &Lab) -> Result<()> {
+    let mut controlled = Controlled::start(lab, &[])?;
+    controlled.install("call", CALLEE, 20_000)?;
+    let start = |daemon| {
+        let setup = Setup {
+            socket: "udp:127.0.0.1:22335",
+            daemon,
+            ..Setup::default()
+        };
+        start_daemon(lab, &controlled.net.relay, &setup)
+    };
+    let refusal = start(&[]).err().context("a second daemon started")?;
+    let (refusal, first) = (refusal.to_string(), controlled.daemon.id());
+    for part in [
+        format!("owner 1 belongs to another controller (process {first} of its host)"),
+        "give each daemon that works with this relay an `owner` of its own".to_owned(),
+    ] {
+        ensure!(refusal.contains(&part), "{refusal}");
+    }
+    lab.step("one of another owner starts, and ends");
+    drop(start(&["--owner", "2"])?);
+    let session = |controlled: &Controlled| -> Result<u64> {
+        let sessions = controlled.relay.sessions()?;
+        ensure!(sessions.len() == 1, "{sessions:?}");
+        Ok(sessions[0].id)
+    };
+    let before = session(&controlled)?;
+    // The first daemon knows the call: it is changed, not made anew.
+    controlled.install("call", CALLEE, 20_000)?;
+    controlled.daemon.signal(Signal::SIGKILL)?;
+    controlled.daemon.wait(LIMIT)?;
+    lab.step("the first was killed");
+    let _second = start(&[])?;
+    ensure!(session(&controlled)? == before, "another session");
+    Ok(())
+}
+
+fn a_user_who_has_the_name_of_an_owner_keeps_no_daemon_from_its_work(lab: &Lab) -> Result<()> {
+    module::ensure_loaded()?;
+    let net = Topology::new(lab)?;
+    let _name = net.relay.enter(|| {
+        privilege::become_user(1000)?;
+        let name = unix::net::SocketAddr::from_abstract_name("lreproxy/owner/1")?;
+        unix::net::UnixListener::bind_addr(&name).context("cannot take the name")
+    })?;
+    let _daemon = start_daemon(lab, &net.relay, &Setup::default())?;
+    logged(
+        lab,
+        &[
+            "WARN",
+            "of user 1000, which is no controller",
+            "end that process",
+        ],
     )
 }

@@ -2,6 +2,7 @@
 
 //! A controller on another host, which works with the kernel's table over the network.
 
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::guest::netns::Namespace;
 use crate::guest::process::Process;
 use crate::guest::relay::Relay;
 use crate::guest::rtp::Party;
-use crate::guest::sip::{Setup, start_daemon};
+use crate::guest::sip::{Setup, lrep_cl, start_daemon};
 use crate::guest::topology::{CALLEE, CALLER, EAST, Topology, WEST, udp};
 use crate::guest::wait::{LIMIT, until};
 
@@ -30,6 +31,21 @@ pub const TESTS: &[Test] = tests![
     a_controller_on_another_host_works_with_the_relay,
     a_daemon_on_another_host_relays_calls,
     a_daemon_relays_calls_by_an_engine_of_another_host,
+    a_daemon_here_and_one_elsewhere_of_the_same_owner_take_turns,
+];
+
+/// A daemon that works with the relay of that host.
+const CONTROLLER: &[&str] = &[
+    "--lreproxy-sock",
+    "grpc:10.1.0.1:22334",
+    "--tls-cert",
+    "/tmp/tls/sip1.pem",
+    "--tls-key",
+    "/tmp/tls/sip1.key",
+    "--tls-ca",
+    "/tmp/tls/ca.pem",
+    "--control-sock",
+    "/tmp/elsewhere.sock",
 ];
 
 /// Certificates for the relay's host and a controller, and what serves that host's table.
@@ -63,17 +79,7 @@ fn a_controller_on_another_host_works_with_the_relay(lab: &Lab) -> Result<()> {
 
 fn a_daemon_on_another_host_relays_calls(lab: &Lab) -> Result<()> {
     let host = host(lab)?;
-    let daemon = &[
-        "--lreproxy-sock",
-        "grpc:10.1.0.1:22334",
-        "--tls-cert",
-        "/tmp/tls/sip1.pem",
-        "--tls-key",
-        "/tmp/tls/sip1.key",
-        "--tls-ca",
-        "/tmp/tls/ca.pem",
-    ];
-    relays_calls(lab, daemon, |relay| host.start(relay))
+    relays_calls(lab, CONTROLLER, |relay| host.start(relay))
 }
 
 /// The engine is another daemon, which is asked in the protocol of SIP servers.
@@ -85,6 +91,56 @@ fn a_daemon_relays_calls_by_an_engine_of_another_host(lab: &Lab) -> Result<()> {
     };
     let daemon = &["--lreproxy-sock", "udp:10.1.0.1:19999"];
     relays_calls(lab, daemon, |relay| start_daemon(lab, relay, &engine))
+}
+
+/// A daemon of the relay's host and one of another host, both with the same owner.
+fn a_daemon_here_and_one_elsewhere_of_the_same_owner_take_turns(lab: &Lab) -> Result<()> {
+    module::ensure_loaded()?;
+    let net = Topology::new(lab)?;
+    let host = host(lab)?;
+    let served = host.start(&net.relay)?;
+    let there = Setup {
+        daemon: CONTROLLER,
+        ..Setup::default()
+    };
+    let start_here = || start_daemon(lab, &net.relay, &Setup::default());
+    let mut elsewhere = start_daemon(lab, &net.caller, &there)?;
+    let is = |health: &str| {
+        until(&format!("a relay that is {health}"), LIMIT, || {
+            let list = ["tsl", "list", "--control-sock", "/tmp/elsewhere.sock"];
+            let listed = net.caller.run(&lrep_cl(), &list)?;
+            Ok(listed.contains(health).then_some(()))
+        })
+    };
+    is("ready")?;
+    let refusal = start_here().err().context("both have the owner")?;
+    let part = format!(
+        "owner 1 belongs to another controller (process {} of its host)",
+        served.id()
+    );
+    ensure!(refusal.to_string().contains(&part), "{refusal}");
+
+    lab.step("the one elsewhere is killed");
+    elsewhere.signal(Signal::SIGKILL)?;
+    elsewhere.wait(LIMIT)?;
+    // That takes its way through the network.
+    let here = until("the owner being free", LIMIT, || Ok(start_here().ok()))?;
+
+    lab.step("the one elsewhere is started again, and waits for its turn");
+    let _elsewhere = start_daemon(lab, &net.caller, &there)?;
+    is("closed")?;
+    let log = fs::read_to_string(lab.file("lrep-cl.log")).context("no log")?;
+    let part = format!(
+        "the relay refused it: owner 1 belongs to another controller (process {} of its host)",
+        here.id()
+    );
+    let mut lines = log.lines();
+    ensure!(
+        lines.any(|line| line.contains("no calls go there") && line.contains(&part)),
+        "{log}"
+    );
+    drop(here);
+    is("ready")
 }
 
 /// A daemon on the caller's host answers a SIP server there with the relay of the host between, also
@@ -166,7 +222,7 @@ async fn control(lab: &Lab, net: &Topology, host: &MediaHost) -> Result<()> {
         ..SetConfig::default()
     };
     remote.config_set(settings).await?;
-    let mut events = remote.subscribe().await?;
+    let mut events = remote.subscribe(None).await?;
     let new = session();
     let id = remote.session_new(new.clone()).await?.id;
     // What the kernel says of it to those who ask it here.
@@ -200,7 +256,7 @@ async fn control(lab: &Lab, net: &Topology, host: &MediaHost) -> Result<()> {
     lab.step("it is started again");
     let _process = host.start(&net.relay)?;
     pass(100)?;
-    let mut events = remote.subscribe().await?;
+    let mut events = remote.subscribe(None).await?;
     let sessions = remote.session_dump().await?;
     ensure!(sessions.len() == 1 && sessions[0].id == id, "{sessions:?}");
     let (packets, _) = sum(&sessions[0]);

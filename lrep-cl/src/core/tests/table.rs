@@ -43,7 +43,7 @@ impl Table {
     /// Does it.
     pub fn carry_out(&mut self, command: Command) -> tsl::Result<Outcome> {
         match command {
-            Command::Subscribe | Command::Configure(_) => Ok(Outcome::Done),
+            Command::Subscribe(_) | Command::Configure(_) => Ok(Outcome::Done),
             Command::Totals => {
                 let mut totals = Totals::default();
                 totals.relayed.packets = self.packets;

@@ -24,7 +24,8 @@ use tokio::sync::mpsc;
 
 use super::super::{
     Alarm, AlarmReason, AlarmedSession, Config, Counters, Created, DropReason, EndReason, Event,
-    NewSession, Refused, Result, SessionId, SessionState, SetConfig, SetSession, Stream, Totals,
+    Events, NewSession, Refused, Result, SessionId, SessionState, SetConfig, SetSession, Stream,
+    Totals, taken,
 };
 use super::convert::refuse;
 use super::socket::{Arrived, Room, Socket, Whose, whose};
@@ -166,19 +167,33 @@ pub(super) struct Table {
     usage: Usage,
     totals: Totals,
     offences: Vec<Offence>,
-    listeners: Vec<mpsc::UnboundedSender<Event>>,
+    listeners: Vec<Listener>,
+}
+
+/// Who is told events.
+#[derive(Debug)]
+struct Listener {
+    /// Whose sessions it controls.
+    owner: Option<u32>,
+    events: mpsc::UnboundedSender<Event>,
 }
 
 impl Table {
-    pub(super) fn subscribe(&mut self) -> mpsc::UnboundedReceiver<Event> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        self.listeners.push(sender);
-        receiver
+    pub(super) fn subscribe(&mut self, owner: Option<u32>) -> Result<Events> {
+        self.listeners
+            .retain(|listener| !listener.events.is_closed());
+        let mut held = self.listeners.iter().filter_map(|listener| listener.owner);
+        if let Some(owner) = owner.filter(|owner| held.any(|held| held == *owner)) {
+            return Err(taken(owner, ""));
+        }
+        let (events, receiver) = mpsc::unbounded_channel();
+        self.listeners.push(Listener { owner, events });
+        Ok(receiver.into())
     }
 
     fn tell(&mut self, event: &Event) {
         self.listeners
-            .retain(|listener| listener.send(event.clone()).is_ok());
+            .retain(|listener| listener.events.send(event.clone()).is_ok());
     }
 
     fn check(&self, live: &Live, now: Now) -> Result<()> {
