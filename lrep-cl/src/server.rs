@@ -3,6 +3,7 @@
 //! The edge of the controller: moves bytes between sockets, TSLs and the [`Core`], and tells it
 //! the time.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -160,12 +161,13 @@ impl Server {
         }
         tasks.close();
         let clock = AbortOnDropHandle::new(tokio::spawn(keep_time(Arc::clone(&service))));
-        let mut unopened = tsls.len();
-        while unopened > 0 {
+        // One that is away tells so again and again.
+        let mut unopened: BTreeSet<usize> = (0..tsls.len()).collect();
+        while !unopened.is_empty() {
             let Some((index, result)) = openings.recv().await else {
                 break;
             };
-            unopened -= 1;
+            unopened.remove(&index);
             let tsl = tsls.get(index).filter(|tsl| tsl.url.is_here());
             if let (Some(tsl), Err(error)) = (tsl, result) {
                 return Err(if error.is(nix::errno::Errno::EBUSY) {

@@ -254,7 +254,7 @@ async fn an_engine_that_cannot_delete_is_believed_to_let_go_by_itself() {
         .session_new(call(b"call-1", 20_000, "127.0.0.12:41000"))
         .await;
     assert_eq!(engine.session_del(made.expect("made").id).await, Ok(()));
-    events.try_recv().expect("an end");
+    assert!(events.recv().now_or_never().is_some(), "its end is told");
     engine.config_get().await.expect("there");
     assert_eq!(asked(), b"SDP");
 

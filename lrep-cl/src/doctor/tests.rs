@@ -128,7 +128,7 @@ fn troubles() -> Vec<Finding> {
 }
 
 /// Why requests are refused: [`crate::intent::Refusal::kind`] and the kinds of the core.
-const REASONS: [&str; 23] = [
+const REASONS: [&str; 24] = [
     "client-unconfigured",
     "client-without-flags",
     "bad-field",
