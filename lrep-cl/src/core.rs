@@ -147,6 +147,7 @@ struct Pending {
 #[derive(Debug)]
 pub struct Core {
     config: Config,
+    random: fastrand::Rng,
     layers: Vec<Layer>,
     /// By the number of the set.
     balancers: BTreeMap<u32, Balancer>,
@@ -172,30 +173,12 @@ impl Core {
     /// A core that opens its TSLs. The ports of calls begin where the seed says.
     pub fn new(config: Config, seed: u64, now: Instant, actions: &mut Vec<Action>) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        // Only among several does it matter how one of them is.
-        let counts = config.tsls.len() > 1;
-        let layers = config
-            .tsls
-            .iter()
-            .enumerate()
-            .map(|(index, tsl)| {
-                Layer::new(
-                    index,
-                    tsl.clone(),
-                    config.health,
-                    config.owner,
-                    config.limits,
-                    config.parts(),
-                    counts,
-                    &mut |below| random.u32(..below),
-                    now,
-                )
-            })
-            .collect();
+        let layers = layers(&config, 0, &mut random, now);
         let mut core = Self {
             placements: Placements::new(config.call_life, config.calls_expected),
             balancers: balancers(&config),
             config,
+            random,
             layers,
             homes: LinkedHashMap::default(),
             cache: ReplyCache::new(CACHED_ANSWERS),
@@ -456,20 +439,31 @@ impl Core {
         }
     }
 
-    /// Goes on with another configuration. Its listeners and TSLs must be those it had: only
-    /// weights and limits of TSLs may differ.
+    /// Goes on with another configuration. Its listeners and TSLs must be those it had, with other
+    /// weights and limits perhaps, and behind them TSLs that are new.
     pub fn reload(&mut self, config: Config, now: Instant, actions: &mut Vec<Action>) {
         self.placements.set_life(config.call_life);
-        if config.algorithm != self.config.algorithm {
-            self.balancers = balancers(&config);
+        let balancers = balancers(&config);
+        if config.algorithm == self.config.algorithm {
+            for (set, balancer) in balancers {
+                self.balancers.entry(set).or_insert(balancer);
+            }
+        } else {
+            self.balancers = balancers;
         }
+        let known = self.layers.len();
+        self.layers
+            .extend(layers(&config, known, &mut self.random, now));
         let weights: Vec<u32> = config.tsls.iter().map(|tsl| tsl.weight).collect();
-        let (health, limits) = (config.health, config.limits);
+        let (health, limits, counts) = (config.health, config.limits, counts(&config));
         self.config = config;
         for (tsl, weight) in weights.into_iter().enumerate() {
             self.with(tsl, now, actions, |layer, io| {
-                layer.reload(weight, health, limits, io);
+                layer.reload(weight, counts, health, limits, io);
             });
+        }
+        for tsl in known..self.layers.len() {
+            self.with(tsl, now, actions, Layer::tick);
         }
     }
 
@@ -1035,6 +1029,30 @@ impl Core {
 }
 
 /// A balancer for each set.
+/// Whether the counters of TSLs matter: only among several is it of interest how one of them is.
+fn counts(config: &Config) -> bool {
+    config.tsls.len() > 1
+}
+
+/// The TSLs of a configuration from this place on, which are not open yet.
+fn layers(config: &Config, from: usize, random: &mut fastrand::Rng, now: Instant) -> Vec<Layer> {
+    let tsls = config.tsls.iter().enumerate().skip(from);
+    tsls.map(|(index, tsl)| {
+        Layer::new(
+            index,
+            tsl.clone(),
+            config.health,
+            config.owner,
+            config.limits,
+            config.parts(),
+            counts(config),
+            &mut |below| random.u32(..below),
+            now,
+        )
+    })
+    .collect()
+}
+
 fn balancers(config: &Config) -> BTreeMap<u32, Balancer> {
     let tsls = config.tsls.iter();
     tsls.map(|tsl| (tsl.set, Balancer::new(config.algorithm)))

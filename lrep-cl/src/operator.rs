@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use crate::config::{Changes, ConfigError, Loaded, LogLevel, Settings};
+use crate::config::{Changes, Config, ConfigError, Loaded, LogLevel, Settings, TslUrl};
 use crate::core::command::{Command, Outcome};
 use crate::core::status::Status;
+use crate::driver::Driver;
 use crate::logging::Verbosity;
 use crate::server::Service;
 use crate::tsl::{self, SessionId};
@@ -108,6 +109,9 @@ pub type Telling = oneshot::Receiver<tsl::Result<Outcome>>;
 /// Reads the configuration again, as it was read at the start.
 pub type Load = dyn Fn() -> Result<Loaded, ConfigError> + Send + Sync;
 
+/// Drives a TSL of another host by a configuration; `None` for one of this host.
+pub type Connect = dyn Fn(&TslUrl, &Config) -> Option<Driver> + Send + Sync;
+
 /// Carries out what an operator asks for.
 pub struct Operator {
     service: Arc<Service>,
@@ -115,6 +119,7 @@ pub struct Operator {
     /// What the daemon works with.
     settings: Mutex<Settings>,
     load: Box<Load>,
+    connect: Box<Connect>,
 }
 
 impl std::fmt::Debug for Operator {
@@ -130,12 +135,14 @@ impl Operator {
         verbosity: Verbosity,
         settings: Settings,
         load: Box<Load>,
+        connect: Box<Connect>,
     ) -> Self {
         Self {
             service,
             verbosity,
             settings: Mutex::new(settings),
             load,
+            connect,
         }
     }
 
@@ -220,7 +227,12 @@ impl Operator {
         if loaded.settings.log_level != settings.log_level {
             self.verbosity.set(loaded.settings.log_level);
         }
-        self.service.reload(loaded.config);
+        let known = self.service.status().tsls.len();
+        let added = loaded.config.tsls.iter().skip(known);
+        // A reload adds none of this host.
+        let drivers = added.filter_map(|tsl| (self.connect)(&tsl.url, &loaded.config));
+        let drivers = drivers.collect();
+        self.service.reload(loaded.config, drivers);
         *settings = loaded.settings;
         for change in &changes.applied {
             info!(

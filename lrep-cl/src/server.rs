@@ -78,7 +78,6 @@ pub struct Server {
     service: Arc<Service>,
     udp: Vec<Listening>,
     unix: Vec<(usize, UnixSocket)>,
-    drivers: TaskTracker,
     _clock: AbortOnDropHandle<()>,
 }
 
@@ -146,20 +145,8 @@ impl Server {
         }
         inherited.close();
         let tsls = config.tsls.clone();
-        let bound = config.health.bound;
-        let (senders, orders): (Vec<_>, Vec<_>) =
-            tsls.iter().map(|_| mpsc::unbounded_channel()).unzip();
         let (opened, mut openings) = mpsc::unbounded_channel();
-        let service = Service::new(config, seed, &udp, senders, opened);
-        let tasks = TaskTracker::new();
-        for (index, (driver, orders)) in drivers.into_iter().zip(orders).enumerate() {
-            let listener = Arc::new(FromTsl {
-                service: Arc::clone(&service),
-                tsl: index,
-            });
-            tasks.spawn(driver.run(bound, orders, listener));
-        }
-        tasks.close();
+        let service = Service::new(config, seed, &udp, drivers, opened);
         let clock = AbortOnDropHandle::new(tokio::spawn(keep_time(Arc::clone(&service))));
         // One that is away tells so again and again.
         let mut unopened: BTreeSet<usize> = (0..tsls.len()).collect();
@@ -181,7 +168,6 @@ impl Server {
             service,
             udp,
             unix,
-            drivers: tasks,
             _clock: clock,
         })
     }
@@ -235,7 +221,7 @@ impl Server {
         }
         // Without senders of orders the drivers end.
         self.service.dismiss();
-        let _ = timeout(LAST_JOBS, self.drivers.wait()).await;
+        let _ = timeout(LAST_JOBS, self.service.drivers.wait()).await;
     }
 }
 
@@ -274,6 +260,7 @@ impl driver::Listener for FromTsl {
 #[derive(Debug)]
 pub struct Service {
     state: Mutex<State>,
+    drivers: TaskTracker,
     /// By the place of the listener.
     udp: HashMap<usize, Arc<UdpSocket>>,
     /// The core wants to be woken sooner.
@@ -302,18 +289,19 @@ impl Service {
         config: Config,
         seed: u64,
         udp: &[Listening],
-        orders: Vec<mpsc::UnboundedSender<Order>>,
+        drivers: Vec<Driver>,
         opened: mpsc::UnboundedSender<(usize, tsl::Result<()>)>,
     ) -> Arc<Self> {
         let mut actions = Vec::new();
         let mut notifier = Notifier::default();
         notifier.set_targets(&config.timeout_sockets);
+        let bound = config.health.bound;
         let core = Core::new(config, seed, now(), &mut actions);
-        let service = Self {
+        let service = Arc::new(Self {
             state: Mutex::new(State {
                 core,
                 actions,
-                orders,
+                orders: Vec::new(),
                 notifier,
                 opened,
                 connections: HashMap::default(),
@@ -324,12 +312,17 @@ impl Service {
                 .iter()
                 .map(|udp| (udp.listener, Arc::clone(&udp.socket)))
                 .collect(),
+            drivers: TaskTracker::new(),
             sooner: Notify::new(),
             quiet: Notify::new(),
-        };
+        });
+        for (tsl, driver) in drivers.into_iter().enumerate() {
+            let orders = service.start(tsl, driver, bound);
+            service.state.lock().orders.push(orders);
+        }
         // Sends what the new core wants to begin with.
         service.with(|_, _, _| ());
-        Arc::new(service)
+        service
     }
 
     /// Takes a datagram; the answer goes out by itself.
@@ -404,18 +397,38 @@ impl Service {
         receiver
     }
 
-    /// Goes on with another configuration of the same listeners and TSLs. To be called inside a tokio
-    /// runtime.
-    pub fn reload(&self, config: Config) {
+    /// Goes on with another configuration of the same listeners, and of the same TSLs and others behind
+    /// them, of which these are the drivers. To be called inside a tokio runtime.
+    pub fn reload(self: &Arc<Self>, config: Config, added: Vec<Driver>) {
         {
             let mut state = self.state.lock();
             for tsl in &state.orders {
                 // A driver ends only after the server.
                 let _ = tsl.send(Order::Wait(config.patience()));
             }
+            for driver in added {
+                let orders = self.start(state.orders.len(), driver, config.health.bound);
+                state.orders.push(orders);
+            }
             state.notifier.set_targets(&config.timeout_sockets);
         }
         self.with(|core, now, actions| core.reload(config, now, actions));
+    }
+
+    /// Starts the driver of the TSL at this place.
+    fn start(
+        self: &Arc<Self>,
+        tsl: usize,
+        driver: Driver,
+        bound: Duration,
+    ) -> mpsc::UnboundedSender<Order> {
+        let (sender, orders) = mpsc::unbounded_channel();
+        let listener = Arc::new(FromTsl {
+            service: Arc::clone(self),
+            tsl,
+        });
+        self.drivers.spawn(driver.run(bound, orders, listener));
+        sender
     }
 
     /// Works with the core, then does what it wants done.
@@ -498,6 +511,7 @@ impl Service {
     }
 
     fn dismiss(&self) {
+        self.drivers.close();
         self.state.lock().orders.clear();
     }
 }

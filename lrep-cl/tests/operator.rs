@@ -12,12 +12,14 @@ use std::sync::Arc;
 
 use clap::Command;
 use common::*;
-use lrep_cl::config;
+use lrep_cl::config::{self, TslUrl};
 use lrep_cl::core::status::TslHealth;
+use lrep_cl::driver::Driver;
 use lrep_cl::frontend::control;
 use lrep_cl::frontend::unix::UnixSocket;
 use lrep_cl::logging;
 use lrep_cl::operator::{Answer, Operator, Request};
+use lrep_cl::tsl::engine::{self, Engine};
 use nix::unistd::getgid;
 
 /// A daemon with a configuration file and a control socket.
@@ -57,6 +59,14 @@ impl Operated {
             verbosity,
             loaded.settings,
             Box::new(load),
+            Box::new(|url, config| match url {
+                TslUrl::Engine(address) => {
+                    let (address, patience) = (address.clone(), config.patience());
+                    let engine = Engine::new(engine::Options { address, patience });
+                    Some(Driver::new(Arc::new(engine)))
+                }
+                _ => None,
+            }),
         );
         let socket = directory.path().join("control.sock");
         let (ready, listening) = std::sync::mpsc::channel();
@@ -328,6 +338,43 @@ fn weights_and_who_is_told_of_ended_media_change_while_it_runs() {
     let mut line = String::new();
     BufReader::new(told).read_line(&mut line).expect("a line");
     assert_eq!(line, "a@host\n");
+}
+
+#[test]
+fn a_host_that_is_added_while_it_runs_gets_calls() {
+    let operated = Operated::start("lrep_alg = 1");
+    let host = Memory::new();
+    let engine = Daemon::start(&host);
+    let client = operated.daemon.client();
+    let request = set("1_0", 20000, "a@host");
+    assert_eq!(client.ask(&request), with(&request, "OK"));
+    write(
+        &operated.file,
+        &format!(
+            "lrep_alg = 1\nlreproxy_sock = [\"local udp:{}\"]",
+            engine.udp
+        ),
+    );
+    assert_eq!(operated.reload(), ["lreproxy_sock"]);
+    eventually("a TSL that is ready", || {
+        let tsls = operated.daemon.service.status().tsls;
+        let healths = tsls.iter().map(|tsl| tsl.health);
+        healths.eq([TslHealth::Ready; 2])
+    });
+    // The call that was there stays where it was, and the next ones are distributed.
+    for (number, call_id) in [(1, "b@host"), (2, "c@host")] {
+        let request = set(&format!("1_{number}"), 20000 + 4 * number, call_id);
+        assert_eq!(client.ask(&request), with(&request, "OK"));
+    }
+    let tsls = operated.daemon.service.status().tsls;
+    let sessions: Vec<u64> = tsls.iter().map(|tsl| tsl.sessions).collect();
+    assert_eq!(sessions, [2, 1]);
+    assert!(
+        [b"b@host", b"c@host"]
+            .iter()
+            .any(|call_id| host.only().1.label == **call_id)
+    );
+    assert_eq!(operated.reload(), [""; 0]);
 }
 
 #[test]

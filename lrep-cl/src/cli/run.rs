@@ -107,24 +107,16 @@ async fn serve(
         Some(files) => Some(Arc::new(Identity::load(files.clone())?)),
         None => None,
     };
+    let connect = move |url: &TslUrl, config: &Config| elsewhere(url, config, identity.as_ref());
     let mut drivers = Vec::new();
     for tsl in &config.tsls {
-        drivers.push(match &tsl.url {
-            TslUrl::Local => Driver::new(Arc::new(Kernel::connect().await?)),
-            TslUrl::Userspace => {
+        drivers.push(match connect(&tsl.url, &config) {
+            Some(driver) => driver,
+            None if tsl.url == TslUrl::Userspace => {
                 warn!("{}", userspace::ADVICE);
                 Driver::new(Arc::new(Userspace::start()?))
             }
-            TslUrl::Engine(address) => Driver::new(Arc::new(Engine::new(engine::Options {
-                address: address.clone(),
-                patience: config.patience(),
-            }))),
-            TslUrl::Remote(address) => Driver::new(Arc::new(Remote::new(remote::Options {
-                address: address.clone(),
-                identity: identity.clone(),
-                deadline: config.health.bound,
-                keep_alive: config.health.timeout,
-            }))),
+            None => Driver::new(Arc::new(Kernel::connect().await?)),
         });
     }
     let listeners: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
@@ -139,7 +131,13 @@ async fn serve(
     if let Some(file) = answers {
         service.remember(take_answers(file));
     }
-    let operator = Arc::new(Operator::new(server.service(), verbosity, settings, load));
+    let operator = Arc::new(Operator::new(
+        server.service(),
+        verbosity,
+        settings,
+        load,
+        Box::new(connect),
+    ));
     if let Some(socket) = control {
         tokio::spawn(control::serve(socket, Arc::clone(&operator)));
     }
@@ -172,6 +170,29 @@ async fn serve(
         info!("stopped; living calls go on in the kernel");
     }
     Ok(())
+}
+
+/// Drives a TSL of another host, which need not be there yet; `None` for one of this host.
+fn elsewhere(url: &TslUrl, config: &Config, identity: Option<&Arc<Identity>>) -> Option<Driver> {
+    match url {
+        TslUrl::Local | TslUrl::Userspace => None,
+        TslUrl::Engine(address) => {
+            let options = engine::Options {
+                address: address.clone(),
+                patience: config.patience(),
+            };
+            Some(Driver::new(Arc::new(Engine::new(options))))
+        }
+        TslUrl::Remote(address) => {
+            let options = remote::Options {
+                address: address.clone(),
+                identity: identity.cloned(),
+                deadline: config.health.bound,
+                keep_alive: config.health.timeout,
+            };
+            Some(Driver::new(Arc::new(Remote::new(options))))
+        }
+    }
 }
 
 /// The answers that an earlier run has left. They are of use only once.

@@ -2,6 +2,8 @@
 
 //! Taking a changed configuration while the daemon runs.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -31,13 +33,16 @@ const RELOADABLE: [&str; 20] = [
     "log_level",
 ];
 
-/// The key of which a reload applies the weights alone.
-const WEIGHTS: &str = "lreproxy_sock";
+/// The key of which a reload applies weights, and TSLs of other hosts that are new.
+const TSLS: &str = "lreproxy_sock";
+
+/// The key of which it applies what those have of their own.
+const MEDIA: &str = "media";
 
 /// What the documentation says of a key besides what it is for.
 pub fn sentence(key: &str) -> &'static str {
-    if key == WEIGHTS {
-        " Its weights are reloadable."
+    if key == TSLS {
+        " Reloadable: weights, and TSLs of other hosts that are added."
     } else if RELOADABLE.contains(&key) {
         " Reloadable."
     } else {
@@ -71,10 +76,9 @@ impl Loaded {
     /// Fails when the new values make no sense without those that need a restart.
     pub fn reload(self, running: &Settings) -> Result<(Self, Changes), ConfigError> {
         let (old, new) = (table(running)?, table(&self.settings)?);
-        let weighted = table(&Settings {
-            lreproxy_sock: weighted(&running.lreproxy_sock, &self.settings.lreproxy_sock),
-            ..Settings::default()
-        })?;
+        let grown = grown(running, &self.settings);
+        let is_as_wanted = by_set(&grown.lreproxy_sock) == by_set(&self.settings.lreproxy_sock);
+        let grown = table(&grown)?;
         let mut merged = old.clone();
         let mut changes = Changes::default();
         let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
@@ -83,7 +87,7 @@ impl Loaded {
         for key in keys {
             let (from, to) = (old.get(key), new.get(key));
             let now = match key.as_str() {
-                WEIGHTS => weighted.get(key),
+                TSLS | MEDIA => grown.get(key),
                 key if RELOADABLE.contains(&key) => to,
                 _ => from,
             };
@@ -94,7 +98,8 @@ impl Loaded {
                     None => merged.remove(key),
                 };
             }
-            if now != to {
+            // New TSLs are behind the others, wherever they were written.
+            if now != to && !(key == TSLS && is_as_wanted) {
                 changes.restart.push(change(key, now, to));
             }
         }
@@ -112,22 +117,54 @@ fn change(key: &str, from: Option<&Value>, to: Option<&Value>) -> Change {
     }
 }
 
-/// The TSLs that run, with the weights that these give to those of them that are in the same set.
-fn weighted(running: &[TslSet], wanted: &[TslSet]) -> Vec<TslSet> {
-    let weight = |set, url: &TslUrl| {
-        let same = wanted.iter().filter(|other| other.set == set);
-        let mut members = same.flat_map(|other| &other.members);
+/// The TSLs that run, with the weights that are wanted of those of them that stay in their set, and,
+/// behind them, those of other hosts that are new.
+fn grown(running: &Settings, wanted: &Settings) -> Settings {
+    let wanted_sets = by_set(&wanted.lreproxy_sock);
+    let weight = |set: u32, url: &TslUrl| {
+        let mut members = wanted_sets.get(&set)?.iter();
         members
             .find(|(other, _)| other == url)
             .map(|(_, weight)| *weight)
     };
-    let mut weighted = running.to_vec();
-    for TslSet { set, members } in &mut weighted {
+    let (mut sets, mut media) = (running.lreproxy_sock.clone(), running.media.clone());
+    for TslSet { set, members } in &mut sets {
         for (url, old) in members {
             *old = weight(*set, url).unwrap_or(*old);
         }
     }
-    weighted
+    for TslSet { set, members } in &wanted.lreproxy_sock {
+        for (url, weight) in members {
+            let is_new = running
+                .lreproxy_sock
+                .iter()
+                .flat_map(|set| &set.members)
+                .all(|(other, _)| other != url);
+            if is_new && !url.is_here() {
+                sets.push(TslSet {
+                    set: *set,
+                    members: vec![(url.clone(), *weight)],
+                });
+                let own = wanted.media.get_key_value(url);
+                media.extend(own.map(|(url, own)| (url.clone(), own.clone())));
+            }
+        }
+    }
+    Settings {
+        lreproxy_sock: sets,
+        media,
+        ..Settings::default()
+    }
+}
+
+/// The TSLs of each set, and their weights.
+fn by_set(sets: &[TslSet]) -> BTreeMap<u32, Vec<(TslUrl, u32)>> {
+    let mut members = BTreeMap::<u32, Vec<_>>::new();
+    for set in sets {
+        let known = members.entry(set.set).or_default();
+        known.extend(set.members.iter().cloned());
+    }
+    members
 }
 
 fn table(settings: &Settings) -> Result<Table, ConfigError> {
@@ -190,37 +227,60 @@ mod tests {
         assert_eq!(changes.restart.len(), 1);
     }
 
+    fn sock(tsls: &str) -> Loaded {
+        loaded(&format!("lreproxy_sock = {tsls}")).expect("good")
+    }
+
     #[test]
-    fn weights_are_applied_and_other_tsls_need_a_restart() {
-        let sock = |tsls: &str| loaded(&format!("lreproxy_sock = {tsls}")).expect("good");
+    fn weights_and_new_hosts_are_applied_and_the_rest_needs_a_restart() {
         let running = sock("[\"local grpc:a:1\", \"1 == grpc:b:1\"]");
         // In another set it is another member of that.
-        let new = sock("[\"grpc:c:1 local=5\", \"grpc:b:1=7\", \"1 == grpc:a:1=9\"]");
-        let wanted = new.settings.lreproxy_sock.clone();
-        let (merged, changes) = new.reload(&running.settings).expect("good");
-        let weights: Vec<_> = merged.config.tsls.iter().map(|tsl| tsl.weight).collect();
-        assert_eq!(weights, [5, 1, 1]);
-        let now = r#"["local=5 grpc:a:1", "1 == grpc:b:1"]"#;
-        let [applied] = &changes.applied[..] else {
-            panic!("{changes:?}");
+        let wanted = "[\"grpc:c:1=3 local=5\", \"grpc:b:1=7\", \"1 == grpc:a:1=9\"]\n\
+                      media.\"grpc:b:1\".start_port = 22000\nmedia.\"grpc:c:1\".start_port = 24000";
+        let (merged, changes) = sock(wanted).reload(&running.settings).expect("good");
+        let tsls = &merged.config.tsls;
+        let told: Vec<_> = tsls
+            .iter()
+            .map(|tsl| (tsl.set, tsl.name.as_str(), tsl.weight, tsl.ports[0].first))
+            .collect();
+        let now = [
+            (0, "local", 5, 20000),
+            (0, "grpc:a:1", 1, 20000),
+            (1, "grpc:b:1", 1, 20000),
+            (0, "grpc:c:1", 3, 24000),
+        ];
+        assert_eq!(told, now);
+        let keys = |changes: &[Change]| -> Vec<String> {
+            changes.iter().map(|change| change.key.clone()).collect()
         };
-        assert_eq!((applied.key.as_str(), applied.to.as_str()), (WEIGHTS, now));
-        let [restart] = &changes.restart[..] else {
-            panic!("{changes:?}");
-        };
+        assert_eq!(keys(&changes.applied), [TSLS, MEDIA]);
         assert_eq!(
-            (restart.key.as_str(), restart.from.as_str()),
-            (WEIGHTS, now)
+            changes.applied[0].to,
+            r#"["local=5 grpc:a:1", "1 == grpc:b:1", "grpc:c:1=3"]"#
         );
+        assert_eq!(keys(&changes.restart), [TSLS, MEDIA]);
+        assert_eq!(changes.restart[0].from, changes.applied[0].to);
         // What is there is not there twice.
-        let again = Loaded::new(
-            Settings {
-                lreproxy_sock: wanted,
-                ..merged.settings.clone()
-            },
-            Source::default(),
-        );
-        let (_, changes) = again.expect("good").reload(&merged.settings).expect("good");
+        let (_, changes) = sock(wanted).reload(&merged.settings).expect("good");
+        assert_eq!(keys(&changes.applied), [""; 0]);
+        assert_eq!(keys(&changes.restart), [TSLS, MEDIA]);
+    }
+
+    #[test]
+    fn a_host_that_is_added_needs_no_restart_wherever_it_was_written() {
+        let running = sock("[\"local\", \"1 == grpc:a:1\"]");
+        let wanted = "[\"local grpc:b:1\", \"1 == grpc:a:1\", \"2 == udp:c:1\"]\n\
+                      sets = [\"10.0.0.0/8=2\"]";
+        let (merged, changes) = sock(wanted).reload(&running.settings).expect("good");
+        let names = merged.config.tsls.iter().map(|tsl| tsl.name.as_str());
+        let names: Vec<_> = names.collect();
+        assert_eq!(names, ["local", "grpc:a:1", "grpc:b:1", "udp:c:1"]);
+        assert_eq!((changes.applied.len(), &changes.restart[..]), (2, &[][..]));
+        let (_, changes) = sock(wanted).reload(&merged.settings).expect("good");
+        assert_eq!(changes, Changes::default());
+        // One of this host takes more than a reload can do.
+        let here = sock("[\"userspace\", \"1 == grpc:a:1\"]");
+        let (_, changes) = here.reload(&running.settings).expect("good");
         assert_eq!((changes.applied.len(), changes.restart.len()), (0, 1));
     }
 
@@ -228,7 +288,7 @@ mod tests {
     fn what_makes_no_sense_without_a_restart_is_refused_whole() {
         let running = loaded("").expect("good");
         let new =
-            loaded("lreproxy_sock = [\"local\", \"1 == grpc:a:1\"]\nsets = [\"10.0.0.0/8=1\"]");
+            loaded("lreproxy_sock = [\"local\", \"1 == userspace\"]\nsets = [\"10.0.0.0/8=1\"]");
         let error = new
             .expect("good")
             .reload(&running.settings)

@@ -328,8 +328,16 @@ impl Layer {
     }
 
     /// Takes what a new configuration says of it. Its addresses and ports stay.
-    pub fn reload(&mut self, weight: u32, health: Health, limits: tsl::Limits, io: &mut Io<'_>) {
+    pub fn reload(
+        &mut self,
+        weight: u32,
+        counts: bool,
+        health: Health,
+        limits: tsl::Limits,
+        io: &mut Io<'_>,
+    ) {
         self.config.weight = weight;
+        self.counts = counts;
         self.health = health;
         if self.settings.limits.replace(limits) == Some(limits) {
             return;

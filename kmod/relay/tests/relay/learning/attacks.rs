@@ -263,10 +263,16 @@ fn assert_stays_learned(policy: Policy, events: &[Event]) {
     for _ in 0..CONFIRMATIONS {
         world.happen(Event::Party(party()));
     }
-    explore(world, events, steps(6), &mut vec![], &mut |world, happened| {
-        assert_eq!(world.endpoint.remote(), Some(party()), "{happened:?}");
-        assert!(world.endpoint.state.is_locked());
-    });
+    explore(
+        world,
+        events,
+        steps(6),
+        &mut vec![],
+        &mut |world, happened| {
+            assert_eq!(world.endpoint.remote(), Some(party()), "{happened:?}");
+            assert!(world.endpoint.state.is_locked());
+        },
+    );
 }
 
 #[test]

@@ -193,7 +193,8 @@ fn what_was_passed_over_may_arrive_once() {
 fn an_ordinary_stream_touches_no_counter() {
     let mut both = Both::default();
     both.sequence(65_000);
-    for step in 1..200_000_u32 {
+    // Three times around, or once over the edge.
+    for step in 1..if cfg!(miri) { 1_000 } else { 200_000_u32 } {
         let sequence = (65_000 + step) as u16;
         assert_eq!(both.sequence(sequence), Received::NEXT);
     }
