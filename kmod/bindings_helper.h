@@ -44,7 +44,9 @@ static const unsigned int LREP_SKB_GSO_FRAGLIST = SKB_GSO_FRAGLIST;
 static const u8 LREP_GENL_MCAST_CAP_NET_ADMIN = GENL_MCAST_CAP_NET_ADMIN;
 static const unsigned long LREP_HZ = HZ;
 
-/* Of a type whose fields are not generated: what rt_genid_ipv4() reads, an atomic_t. */
+/* Of a type whose fields are not generated: what rt_genid_ipv4() reads, and what fib6_new_sernum()
+ * counts. Each is an atomic_t. */
 static const size_t LREP_RT_GENID_IPV4 = offsetof(struct net, ipv4.rt_genid);
+static const size_t LREP_FIB6_SERNUM = offsetof(struct net, ipv6.fib6_sernum);
 
 #endif

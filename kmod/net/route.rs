@@ -29,6 +29,10 @@ use core::{
         self,
         NonNull, //
     },
+    sync::atomic::{
+        AtomicI32,
+        Ordering, //
+    },
 };
 use kernel::{
     error::from_err_ptr,
@@ -45,9 +49,41 @@ pub(crate) struct Route {
     dst: NonNull<bindings::dst_entry>,
     /// What `dst_check()` compares with in IPv6.
     cookie: u32,
+    /// The generation of the routing tables before they were read.
+    generation: Generation,
     /// The size of packets that fit for as long as the route [is current](Self::current).
     fits: u32,
     way: Way,
+}
+
+/// What a counter showed that counts the changes of a family's routes in a namespace.
+///
+/// `dst_check()` alone does not notice all of them. What it compares with is of the moment in which a
+/// route is made (`rt_dst_alloc()`) or its cookie is read, so that a change just before is missed; and a
+/// new local address changes another table than that of the cookie (`__ipv6_ifa_notify()`).
+#[derive(Clone, Copy)]
+struct Generation {
+    /// Where in `struct net` the counter is: an `atomic_t`.
+    counter: u32,
+    value: i32,
+}
+
+impl Generation {
+    /// Of IPv4: what `rt_genid_ipv4()` reads.
+    const IPV4: u32 = bindings::LREP_RT_GENID_IPV4 as u32;
+    /// Of IPv6: what `fib6_new_sernum()` counts.
+    const IPV6: u32 = bindings::LREP_FIB6_SERNUM as u32;
+
+    /// The generation now; what is read of the tables after this is not older.
+    fn of(net: Net, counter: u32) -> Self {
+        // SAFETY: `net` is alive, and the offset is that of an `atomic_t` in it, which is an `AtomicI32`
+        // for Rust: of its size and alignment, and only accessed atomically.
+        let now = unsafe { AtomicI32::from_ptr(net.as_ptr().byte_add(counter as usize).cast()) };
+        Self {
+            counter,
+            value: now.load(Ordering::Acquire),
+        }
+    }
 }
 
 /// Which way packets leave. It changes only with the route.
@@ -125,6 +161,7 @@ impl Route {
         (from, to): (SocketAddrV4, SocketAddrV4),
         sending: &Sending,
     ) -> Result<Self, NoRoute> {
+        let generation = Generation::of(net, Generation::IPV4);
         let mut flow = bindings::flowi4 {
             __fl_common: common(sending),
             saddr: u32::from_ne_bytes(from.ip().octets()),
@@ -150,7 +187,7 @@ impl Route {
         // SAFETY: The reference the look-up took for us moves into the value.
         let route = unsafe {
             let direct = may_be_direct.then_some((bindings::ip_output as OutputFunction, direct));
-            Self::new(&raw mut (*rtable).dst, direct)
+            Self::new(&raw mut (*rtable).dst, generation, direct)
         };
         match kind {
             bindings::RTN_UNICAST => Ok(route),
@@ -168,6 +205,7 @@ impl Route {
         (from, to): (SocketAddrV6, SocketAddrV6),
         sending: &Sending,
     ) -> Result<Self, NoRoute> {
+        let generation = Generation::of(net, Generation::IPV6);
         let mut flow = bindings::flowi6 {
             __fl_common: common(sending),
             saddr: in6(from.ip().octets()),
@@ -194,7 +232,7 @@ impl Route {
         let mut route = unsafe {
             let direct =
                 may_be_direct.then_some((bindings::ip6_output as OutputFunction, Way::Ipv6));
-            Self::new(dst, direct)
+            Self::new(dst, generation, direct)
         };
         // In IPv6 a route stays current when the MTU of its device changes.
         route.fits = route.fits.min(ipv6::LEAST_MTU);
@@ -212,7 +250,11 @@ impl Route {
     ///
     /// `dst` must be valid, and what [`Way`] says of the way `direct` if that is its output
     /// function. The caller must own a reference, which moves here.
-    unsafe fn new(dst: *mut bindings::dst_entry, direct: Option<(OutputFunction, Way)>) -> Self {
+    unsafe fn new(
+        dst: *mut bindings::dst_entry,
+        generation: Generation,
+        direct: Option<(OutputFunction, Way)>,
+    ) -> Self {
         // SAFETY: By the safety requirement.
         let (entry, fits) = unsafe { (&*dst, bindings::lrep_dst_mtu(dst)) };
         let way = match (direct, entry.output) {
@@ -230,6 +272,7 @@ impl Route {
         Self {
             dst: NonNull::from(entry),
             cookie: 0,
+            generation,
             fits,
             way,
         }
@@ -248,16 +291,17 @@ impl Route {
             if i32::from(obsolete) != bindings::DST_OBSOLETE_FORCE_CHK {
                 return None;
             }
+            // The generation of the route itself is never older than that of the tables it is of.
             let exit = self.exit(rcu);
-            // SAFETY: By the type invariants `dst` is that of a `struct rtable`.
-            let generation = unsafe { (*dst.cast::<bindings::rtable>()).rt_genid };
-            return (generation == exit.ipv4_generation()).then_some(exit);
+            return (self.generation.value == exit.generation(Generation::IPV4)).then_some(exit);
         }
         // SAFETY: By the type invariants `dst` is valid, and so is the cookie.
         if unsafe { bindings::lrep_dst_check(dst, self.cookie) }.is_null() {
             return None;
         }
-        Some(self.exit(rcu))
+        let exit = self.exit(rcu);
+        let Generation { counter, value } = self.generation;
+        (value == exit.generation(counter)).then_some(exit)
     }
 
     /// Whether a packet fits that is so many bytes long from the IP header on.
@@ -296,16 +340,14 @@ pub(crate) struct Exit<'r> {
 }
 
 impl Exit<'_> {
-    /// The generation of the IPv4 routes of the device's namespace.
+    /// What such a [`Generation::counter`] shows in the device's namespace.
     #[inline(always)]
-    fn ipv4_generation(&self) -> i32 {
+    fn generation(&self, counter: u32) -> i32 {
         // SAFETY: By the type invariants `dev` is valid, and so is its namespace while the RCU lock
-        // is held (`dev_net_rcu()`). The offset is that of the counter, as `rt_genid_ipv4()` reads it.
+        // is held (`dev_net_rcu()`). The offset is that of an `atomic_t`.
         unsafe {
             let net = (&raw const (*self.dev).nd_net.net).read_volatile();
-            net.byte_add(bindings::LREP_RT_GENID_IPV4)
-                .cast::<i32>()
-                .read_volatile()
+            net.byte_add(counter as usize).cast::<i32>().read_volatile()
         }
     }
 
