@@ -578,6 +578,16 @@ pub enum ConfigError {
         /// What is wrong and what is allowed.
         problem: String,
     },
+    /// A file makes sense, but not what a reload can apply of it.
+    #[error(
+        "{error}; a reload does not change {keys}: `systemctl restart lrep-cl` applies the whole file"
+    )]
+    NeedsRestart {
+        /// What is wrong without the rest.
+        error: Box<Self>,
+        /// What needs a restart.
+        keys: String,
+    },
 }
 
 /// A configuration that makes sense.

@@ -60,6 +60,19 @@ const SERVERS_MAX: usize = 4_096;
 /// Answers kept for retransmissions.
 const CACHED_ANSWERS: usize = 65_536;
 
+/// Why a request is not even begun: its kind, and what the log says.
+type NotBegun = (&'static str, &'static str);
+
+const SILENT: NotBegun = (
+    "silent",
+    "no TSL that could relay it answers, no relay: `lrep-cl tsl list` shows how each is",
+);
+
+const OVERLOAD: NotBegun = (
+    "overload",
+    "too many requests wait for the relay: relay not changed",
+);
+
 /// Numbers a request that is not answered yet.
 pub type RequestId = u64;
 
@@ -696,11 +709,11 @@ impl Core {
             layer.wake(io);
             let (id, is_end) = (job.asker, matches!(job.wish, Wish::Delete(_)));
             if !is_end && layer.is_given_up(io.now) {
-                return Some((id, Some("silent")));
+                return Some((id, Some(SILENT)));
             }
             let is_closed = layer.is_closed(io.now);
             match layer.submit(job, io) {
-                Err(job) => Some((job.asker, Some("overload"))),
+                Err(job) => Some((job.asker, Some(OVERLOAD))),
                 // It would be in vain to wait for a TSL that is gone.
                 Ok(()) => (is_closed && is_end).then_some((id, None)),
             }
@@ -708,14 +721,7 @@ impl Core {
         let Some(Some((request, refusal))) = refused else {
             return;
         };
-        if let Some(kind) = refusal {
-            let why = match kind {
-                "silent" => {
-                    "no TSL that could relay it answers, no relay: `lrep-cl tsl list` shows how \
-                     each is"
-                }
-                _ => "too many requests wait for the relay: relay not changed",
-            };
+        if let Some((kind, why)) = refusal {
             self.count(kind);
             self.alarm(kind, now, |withheld| error!(withheld, "{why}"));
         }
@@ -1028,7 +1034,6 @@ impl Core {
     }
 }
 
-/// A balancer for each set.
 /// Whether the counters of TSLs matter: only among several is it of interest how one of them is.
 fn counts(config: &Config) -> bool {
     config.tsls.len() > 1
@@ -1053,6 +1058,7 @@ fn layers(config: &Config, from: usize, random: &mut fastrand::Rng, now: Instant
     .collect()
 }
 
+/// A balancer for each set.
 fn balancers(config: &Config) -> BTreeMap<u32, Balancer> {
     let tsls = config.tsls.iter();
     tsls.map(|tsl| (tsl.set, Balancer::new(config.algorithm)))

@@ -104,7 +104,14 @@ impl Loaded {
             }
         }
         let settings = merged.try_into().map_err(|error| impossible(&error))?;
-        Ok((Self::new(settings, self.source)?, changes))
+        let reloaded = Self::new(settings, self.source).map_err(|error| {
+            let keys: Vec<_> = changes.restart.iter().map(|one| one.key.as_str()).collect();
+            ConfigError::NeedsRestart {
+                error: Box::new(error),
+                keys: keys.join(", "),
+            }
+        })?;
+        Ok((reloaded, changes))
     }
 }
 
@@ -293,6 +300,12 @@ mod tests {
             .expect("good")
             .reload(&running.settings)
             .expect_err("no set 1");
-        assert!(error.to_string().contains("set 1 has no TSL"), "{error}");
+        let text = error.to_string();
+        for part in [
+            "set 1 has no TSL",
+            "does not change lreproxy_sock: `systemctl",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
     }
 }

@@ -224,7 +224,7 @@ impl Layer {
         self.gone || self.is_silent(now)
     }
 
-    /// Whether nothing is expected of it now: it does not answer, and opening it has just failed.
+    /// Whether nothing is expected of it now: it does not answer, or it could not be opened just now.
     pub fn is_given_up(&self, now: Instant) -> bool {
         matches!(self.state, State::Closed { .. }) || self.is_silent(now)
     }
