@@ -9,405 +9,41 @@
 //!
 //! [`Config`] is what the daemon works with: settings that were found to make sense together.
 
+mod checks;
+mod error;
 mod reload;
+mod settings;
+mod source;
 mod tsls;
 mod values;
 
-use std::collections::HashMap;
-use std::fs;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
-use nix::unistd::{Gid, Group};
-use serde::{Deserialize, Serialize};
-use serde_with::formats::PreferMany;
-use serde_with::{As, OneOrMany, Same};
+use clap::{ArgMatches, FromArgMatches};
+use nix::unistd::Gid;
 
+pub use self::error::ConfigError;
 pub use self::reload::{Change, Changes};
-use self::tsls::are_named;
+pub use self::settings::{CONTROL_SOCK, Key, Settings, flag, variable, without_defaults};
+use self::source::Source;
 pub use self::tsls::{Health, MediaHost, MediaHosts, SetRule, TslConfig, TslSet, TslUrl, Who};
 pub use self::values::{Admission, Allowed, Listen, LogFormat, LogLevel, Mode, Network};
-use crate::addresses::Mapping;
 use crate::balance::Algorithm;
 use crate::intent::Timeouts;
 use crate::notify::Target;
-use crate::ports::{self, Ports, Range};
+use crate::ports::Ports;
 use crate::tls::Files;
 use crate::tsl::{Learning, Limits, Patience, Roam};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/lreproxy/lrep-cl.toml";
 
-/// Where the daemon is reached when nothing else is said.
-pub const CONTROL_SOCK: &str = "/run/lreproxy/control.sock";
-
-/// Longest silence after which a party may be followed, that of the netlink family.
-const ROAM_AFTER_MAX: u32 = 60_000;
-
-/// Most seconds or times that make sense: a day.
-const WAIT_MAX: u32 = 86_400;
-
 /// How far the sequence numbers may have gone on meanwhile: ten seconds of 20 ms packets.
 const ROAM_SEQUENCES: u16 = 500;
-
-/// Every key of the configuration, as it was written.
-#[derive(Args, Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Sockets on which SIP servers are listened to: `udp:ADDRESS:PORT` (IPv6 addresses in
-    /// brackets) or `unix:/PATH`. A UDP listener names one address, since the answers come from
-    /// it; 22333 is the port the SIP servers' modules use when told none. The systemd unit may
-    /// make unix sockets in /run/lreproxy.
-    #[arg(
-        long,
-        value_name = "SOCKET",
-        value_delimiter = ',',
-        default_value = "udp:127.0.0.1:22333"
-    )]
-    pub listen: Vec<Listen>,
-
-    /// Permissions of the unix sockets' files, octal. Who may write to one may end every call.
-    #[arg(long, value_name = "MODE", default_value = "0660")]
-    pub unix_mode: Mode,
-
-    /// Group of the unix sockets' files, for example `kamailio`; the daemon must be root or belong
-    /// to it. Not changed when not given.
-    #[arg(long, value_name = "GROUP")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unix_group: Option<String>,
-
-    /// Addresses and networks of the SIP servers that may ask for relays over UDP, or, as
-    /// `LISTENER=NETWORK`, only at one listener. The protocol has no authentication: whoever can
-    /// send from one of these may end every call.
-    #[arg(
-        long,
-        value_name = "NETWORK",
-        value_delimiter = ',',
-        default_value = "127.0.0.0/8,::1/128"
-    )]
-    pub allow: Vec<Allowed>,
-
-    /// IPv4 address of the relay towards the inner network; parties are told it when the SIP
-    /// server's script asks for the internal side, or for none. Must be given.
-    #[arg(long, value_name = "ADDRESS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub internal_ip: Option<Ipv4Addr>,
-
-    /// IPv4 address of the relay towards the outer network; internal_ip when not given.
-    #[arg(long, value_name = "ADDRESS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub external_ip: Option<Ipv4Addr>,
-
-    /// For a host behind NAT, `ADVERTISED=LOCAL`: the address that parties are told, and the
-    /// address of the interface its packets arrive at. Give the advertised one as internal_ip or
-    /// external_ip; Kamailio's `behind_nat=1` uses internal_ip only.
-    #[arg(long, value_name = "ADVERTISED=LOCAL", value_delimiter = ',')]
-    pub advertise: Vec<Mapping>,
-
-    /// First relay port. Even, 1024 at least. Several SIP servers need port_parts. Calls begin at a
-    /// random place between it and end_port.
-    #[arg(long, value_name = "PORT", default_value_t = 20000)]
-    pub start_port: u16,
-
-    /// Last relay port. SIP servers use up to 6 more, which are the relay's too.
-    #[arg(long, value_name = "PORT", default_value_t = 30000)]
-    pub end_port: u16,
-
-    /// In place of start_port and end_port, when the ports are not all in one piece: up to eight ranges,
-    /// as `FIRST-LAST`, the first port even. A SIP server is told one of them only, that with the most
-    /// free ports at the time it asks: when it starts. With port_parts each has ranges of its own, as
-    /// far as there are enough.
-    #[arg(long, value_name = "RANGE", value_delimiter = ',')]
-    pub port_ranges: Vec<Range>,
-
-    /// Addresses or networks of SIP servers that share a relay: each is told a part of the ports of
-    /// its own, in this order, and whoever may ask but is not named here a further one. Needed when
-    /// there are several SIP servers, since each counts through its ports by itself.
-    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
-    pub port_parts: Vec<Network>,
-
-    /// Have the kernel give relay ports to no other socket of this host, by adding them to
-    /// net.ipv4.ip_local_reserved_ports when the daemon starts. Needs the right to write there,
-    /// which the systemd unit gives, except in containers: there, use the host's /etc/sysctl.d.
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set)]
-    pub reserve_ports: bool,
-
-    /// Seconds without a packet after which a relay ends, whatever the SIP server asks for. When
-    /// not given, what it asks for: always 60 with Kamailio.
-    #[arg(long, value_name = "SECONDS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idle_timeout: Option<u32>,
-
-    /// Shorter idle timeouts are raised to this many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
-    pub idle_timeout_min: u32,
-
-    /// Longer idle timeouts are lowered to this many seconds; seven days at most.
-    #[arg(long, value_name = "SECONDS", default_value_t = 86400)]
-    pub idle_timeout_max: u32,
-
-    /// Whose packets are relayed. `signalled`: those from the address and port the SDP names. `nat`:
-    /// for parties behind NAT, those of who sends from that address and any port, or from its
-    /// neighbourhood (/24, /64), until that is settled; have the SIP server put the address it
-    /// receives the party from into the SDP. `open`: for closed networks only, those of whoever
-    /// sends first; strangers can take calls over.
-    #[arg(long, value_name = "MODE", value_enum, default_value = "signalled")]
-    pub admission: Admission,
-
-    /// With `admission` `nat` or `open`: a settled party is followed to another acceptable address and
-    /// port when nothing has come from the old one for this many milliseconds and its RTP goes on,
-    /// as when its NAT has given it a new port. 0: never.
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
-    pub roam_after: u32,
-
-    /// Most relays that live at the same time; 0 for as many as there are ports. The SIP server is
-    /// told that there is no relay when there are more.
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    pub sessions_max: u32,
-
-    /// Most new calls per second that get a relay; 0 for any number. The SIP server is told that
-    /// there is no relay when more come.
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    pub session_rate: u32,
-
-    /// Most requests per second that are taken over UDP from one address; further ones are not
-    /// answered. 0 for any number.
-    #[arg(long, value_name = "NUMBER", default_value_t = 20000)]
-    pub request_rate: u32,
-
-    /// Most relays that wait for the second party's address at the same time; 0 for any number.
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    pub half_open_max: u32,
-
-    /// Most kernel memory that relays take at the same time, in MiB; 0 for any amount.
-    #[arg(long, value_name = "MIB", default_value_t = 0)]
-    pub memory_max: u32,
-
-    /// TSLs, the relays that carry the media, as `[SET ==] URL[=WEIGHT] URL[=WEIGHT]...`. Calls are
-    /// distributed among the TSLs of a set; the set is 0 when not given, the weight 1. `local` is
-    /// the kernel module of this host, `userspace` a slow relay inside the daemon, which needs neither
-    /// module nor root, `grpc:HOST:PORT` or `grpc:unix:/PATH` what `lrep-cl tsl` serves there,
-    /// `udp:HOST:PORT` an engine that speaks the lreproxy protocol, such as py-lreproxy. A TSL of
-    /// another host needs its own addresses: see the end. `tsl = "userspace"` is short for it.
-    #[arg(
-        long,
-        visible_alias = "tsl",
-        value_name = "TSLS",
-        value_delimiter = ',',
-        default_value = "local"
-    )]
-    #[serde(alias = "tsl", with = "As::<OneOrMany<Same, PreferMany>>")]
-    pub lreproxy_sock: Vec<TslSet>,
-
-    /// Certificate that this controller shows to the TSLs of other hosts, a PEM file: `lrep-cl tls
-    /// issue --role controller` makes it.
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_cert: Option<PathBuf>,
-
-    /// The private key of tls_cert, a PEM file.
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_key: Option<PathBuf>,
-
-    /// Certificates of the CAs whose TSLs are trusted, a PEM file.
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_ca: Option<PathBuf>,
-
-    /// Which set of TSLs serves whom, as `LISTENER=SET` or `NETWORK=SET`; the first that fits
-    /// counts. Set 0 serves the others.
-    #[arg(long, value_name = "WHO=SET", value_delimiter = ',')]
-    pub sets: Vec<SetRule>,
-
-    /// How new calls are distributed: 0 to the first TSL that works; 1 to one after the other; 2
-    /// to one after the other by weight; 3 to the one with the fewest sessions for its weight; 4 to
-    /// the one with the fewest packets per second for its weight; 5 by a hash of the Call-ID, so
-    /// that several controllers choose alike.
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    pub lrep_alg: u8,
-
-    /// Seconds without an answer after which a TSL gets no new calls.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
-    pub lreproxy_tout: u32,
-
-    /// A TSL is given up after so many times lreproxy_tout without an answer.
-    #[arg(long, value_name = "NUMBER", default_value_t = 5)]
-    pub lreproxy_retr: u32,
-
-    /// Seconds for which a TSL that was given up is left alone, while others of its set work.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub lreproxy_disable_tout: u32,
-
-    /// Seconds for which it is remembered which TSL a call was given to, after it was last asked
-    /// for.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
-    pub hash_table_tout: u32,
-
-    /// How many calls there is room to remember at first; the table grows by itself.
-    #[arg(long, value_name = "NUMBER", default_value_t = 128)]
-    pub hash_table_size: u32,
-
-    /// Who is told when the media of a call has ceased by itself, as when both parties have gone
-    /// without a BYE. `jsonrpc:ADDRESS:PORT`: a Kamailio whose modules jsonrpcs (`dgram_socket`) and
-    /// dialog are loaded; it ends the dialog. `tcp:ADDRESS:PORT`, `unix:/PATH`: whoever listens there
-    /// gets the Call-ID and a line feed, as from rtpproxy.
-    #[arg(long, value_name = "TARGET", value_delimiter = ',')]
-    pub timeout_socket: Vec<Target>,
-
-    /// Number that marks this daemon's sessions in its TSLs. A restarted daemon takes over the sessions
-    /// with its own number, and a running one removes those it knows nothing of. So a TSL works with one
-    /// daemon of a number at a time, and refuses another: daemons that have a TSL in common need
-    /// different ones.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    pub owner: u32,
-
-    /// Seconds that SIGTERM leaves to living calls: until then, or until the last has ended, new
-    /// calls are refused. 0: the daemon stops at once, and the calls go on in the kernel.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    pub drain_timeout: u32,
-
-    /// Unix socket on which `lrep-cl status`, `drain`, `reload`, `log` and `tsl` reach the daemon.
-    /// Only its own user and root may use it.
-    #[arg(long, value_name = "PATH", default_value = CONTROL_SOCK)]
-    pub control_sock: PathBuf,
-
-    /// Group that may use the control socket, too; the daemon must be root or belong to it.
-    #[arg(long, value_name = "GROUP")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub control_group: Option<String>,
-
-    /// How much is logged to standard error.
-    #[arg(long, value_name = "LEVEL", value_enum, default_value = "info")]
-    pub log_level: LogLevel,
-
-    /// How log lines look: for people (`text`) or for machines (`json`).
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
-    pub log_format: LogFormat,
-
-    /// What single TSLs have of their own, by URL.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "MediaHosts::is_empty")]
-    pub media: MediaHosts,
-}
-
-/// Examples for the keys without a default, as they stand in the example file.
-const EXAMPLES: [(&str, &str); 9] = [
-    ("control_group", "\"adm\""),
-    ("unix_group", "\"kamailio\""),
-    ("internal_ip", "\"192.0.2.10\""),
-    ("external_ip", "\"203.0.113.5\""),
-    ("advertise", "[\"203.0.113.5=10.0.0.5\"]"),
-    ("idle_timeout", "60"),
-    ("tls_cert", "\"/etc/lreproxy/tls/sip1.pem\""),
-    ("tls_key", "\"/etc/lreproxy/tls/sip1.key\""),
-    ("tls_ca", "\"/etc/lreproxy/tls/ca.pem\""),
-];
-
-/// The end of the example file: what has no place among flags.
-const MEDIA_EXAMPLE: &str = "
-# What a TSL has of its own, under its URL: internal_ip, external_ip, advertise, start_port,
-# end_port, port_ranges. What is not given is as above.
-#[media.\"grpc:192.0.2.20:22334\"]
-#internal_ip = \"192.0.2.20\"
-";
-
-impl Default for Settings {
-    fn default() -> Self {
-        let matches = Self::augment_args(Command::new("defaults")).get_matches_from(["defaults"]);
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
-    }
-}
-
-impl Settings {
-    /// Adds the flags, each with its environment variable, to a command.
-    pub fn flags(command: Command) -> Command {
-        command.mut_args(|arg| {
-            let key = arg.get_id().to_string();
-            if key == "help" || key == "version" {
-                return arg;
-            }
-            arg.env(variable(&key))
-        })
-    }
-
-    /// What they amount to, when nothing is known of where they came from.
-    pub fn config(&self) -> Result<Config, ConfigError> {
-        Config::new(self, &Source::default())
-    }
-
-    /// Every key, in the order of the documentation.
-    pub fn keys() -> Result<Vec<Key>, toml::ser::Error> {
-        let defaults = toml::Table::try_from(Self::default())?;
-        let command = Self::augment_args(Command::new("keys"));
-        let key = |arg: &clap::Arg| {
-            let name = arg.get_id().to_string();
-            let example = EXAMPLES.iter().find(|(key, _)| *key == name);
-            let help = arg.get_long_help().or(arg.get_help());
-            Key {
-                // Clap takes the last full stop away.
-                help: help
-                    .map(|help| format!("{help}.{}", reload::sentence(&name)))
-                    .unwrap_or_default(),
-                default: defaults
-                    .get(&name)
-                    .filter(|_| example.is_none())
-                    .map(ToString::to_string),
-                example: example.map(|(_, value)| (*value).to_owned()),
-                name,
-            }
-        };
-        Ok(command.get_arguments().map(key).collect())
-    }
-
-    /// The documented file with every key at its default.
-    pub fn example() -> Result<String, toml::ser::Error> {
-        let mut text = String::from(
-            "# Configuration of lrep-cl, the controller of the lreproxy RTP relay.\n\
-             # Every key is also a flag of `lrep-cl run` (start_port: --start-port) and an\n\
-             # environment variable (LREP_START_PORT). Flags win over the environment, the\n\
-             # environment over this file. Lines that begin with `#key` show defaults or examples.\n\
-             # `lrep-cl reload` applies the reloadable keys; the others need a restart.\n",
-        );
-        for key in Self::keys()? {
-            text.push('\n');
-            for line in textwrap::wrap(&key.help, 88) {
-                text.push_str(&format!("# {line}\n"));
-            }
-            // Without its own address no relay can work: the one key that must be filled in.
-            let comment = if key.name == "internal_ip" { "" } else { "#" };
-            text.push_str(&format!("{comment}{} = {}\n", key.name, key.value()));
-        }
-        text.push_str(MEDIA_EXAMPLE);
-        Ok(text)
-    }
-}
-
-/// What is to be said about one key.
-#[derive(Clone, Debug)]
-pub struct Key {
-    /// Its name in the file.
-    pub name: String,
-    /// What it is for, in whole sentences.
-    pub help: String,
-    /// Its default in TOML, if it has one worth showing.
-    pub default: Option<String>,
-    /// An example in TOML of a key without default.
-    pub example: Option<String>,
-}
-
-impl Key {
-    /// What stands in the example file.
-    pub fn value(&self) -> &str {
-        let value = self.default.as_ref().or(self.example.as_ref());
-        value.map_or("", String::as_str)
-    }
-}
 
 /// The settings of `file` (or of the default file, should it exist), with what flags and
 /// environment say in `explicit` on top.
@@ -415,8 +51,8 @@ impl Key {
 /// `explicit` must hold no defaults: see [`without_defaults`].
 pub fn load(file: Option<&Path>, explicit: &ArgMatches) -> Result<Loaded, ConfigError> {
     let (mut source, mut settings) = match file {
-        Some(path) => read(path)?,
-        None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
+        Some(path) => source::read(path)?,
+        None if Path::new(DEFAULT_FILE).exists() => source::read(Path::new(DEFAULT_FILE))?,
         None => (Source::default(), Settings::default()),
     };
     settings
@@ -456,138 +92,9 @@ impl Loaded {
 
 /// Reads and checks a file alone.
 pub fn check(path: &Path) -> Result<Config, ConfigError> {
-    let (source, settings) = read(path)?;
+    let (source, settings) = source::read(path)?;
     source.check_ports(&settings)?;
     Config::new(&settings, &source)
-}
-
-/// A command whose arguments have no defaults, so that its matches hold only what was said.
-pub fn without_defaults(command: Command) -> Command {
-    command.mut_args(|arg| arg.default_values(Vec::<clap::builder::OsStr>::new()))
-}
-
-/// The flag of a key: `--start-port` is that of `start_port`.
-pub fn flag(key: &str) -> String {
-    format!("--{}", key.replace('_', "-"))
-}
-
-/// The environment variable of a key: `LREP_START_PORT` is that of `start_port`.
-pub fn variable(key: &str) -> String {
-    format!("LREP_{}", key.to_uppercase())
-}
-
-fn read(path: &Path) -> Result<(Source, Settings), ConfigError> {
-    let text = fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
-        path: path.to_owned(),
-        error,
-    })?;
-    let settings = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
-        path: path.to_owned(),
-        error: Box::new(error),
-    })?;
-    let source = Source {
-        path: Some(path.to_owned()),
-        text,
-        said: HashMap::new(),
-    };
-    Ok((source, settings))
-}
-
-/// Where the settings came from, for telling where a value stands.
-#[derive(Debug, Default)]
-struct Source {
-    /// The file, and what it holds.
-    path: Option<PathBuf>,
-    text: String,
-    /// The flags and variables, by key, that were used in place of the file.
-    said: HashMap<String, String>,
-}
-
-impl Source {
-    /// `FILE:LINE: KEY`, or the flag or the variable that gave the value.
-    fn place(&self, key: &str) -> String {
-        if let Some(said) = self.said.get(key) {
-            return said.clone();
-        }
-        match (&self.path, self.line(key)) {
-            (Some(path), Some(line)) => format!("{}:{line}: {key}", path.display()),
-            (Some(path), None) => format!("{}: {key}", path.display()),
-            (None, _) => key.to_owned(),
-        }
-    }
-
-    /// The line of the file in which a key stands.
-    fn line(&self, key: &str) -> Option<usize> {
-        let table = toml::de::DeTable::parse(&self.text).ok()?;
-        let (name, _) = table.get_ref().get_key_value(key)?;
-        let before = self.text.get(..name.span().start)?;
-        Some(before.matches('\n').count() + 1)
-    }
-
-    /// Whether the ports are said in one way only.
-    fn check_ports(&self, settings: &Settings) -> Result<(), ConfigError> {
-        let is_said = |key: &&str| self.said.contains_key(*key) || self.line(key).is_some();
-        let other = ["start_port", "end_port"].into_iter().find(is_said);
-        match other.filter(|_| !settings.port_ranges.is_empty()) {
-            None => Ok(()),
-            Some(other) => Err(ConfigError::Value {
-                place: self.place("port_ranges"),
-                problem: format!(
-                    "stands for start_port and end_port: remove it, or {}",
-                    self.place(other)
-                ),
-            }),
-        }
-    }
-}
-
-/// Why a configuration is not usable: where, what, and what is allowed.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error(
-        "cannot read the configuration {path}: {error} (`lrep-cl config example` prints one to \
-         begin with)",
-        path = .path.display()
-    )]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// The file is no TOML, or has an unknown key or a value of the wrong form.
-    #[error(
-        "bad configuration {path}: {text}\n`lrep-cl config example` describes every key",
-        path = .path.display(), text = .error.to_string().trim_end()
-    )]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Line, column and what is wrong there.
-        error: Box<toml::de::Error>,
-    },
-    /// A flag or an environment variable has a value of the wrong form.
-    #[error("{0}")]
-    Flag(clap::Error),
-    /// A value is readable, but makes no sense.
-    #[error("bad configuration: {place}: {problem}")]
-    Value {
-        /// Where it stands: file, line and key, or a flag, or an environment variable.
-        place: String,
-        /// What is wrong and what is allowed.
-        problem: String,
-    },
-    /// A file makes sense, but not what a reload can apply of it.
-    #[error(
-        "{error}; a reload does not change {keys}: `systemctl restart lrep-cl` applies the whole file"
-    )]
-    NeedsRestart {
-        /// What is wrong without the rest.
-        error: Box<Self>,
-        /// What needs a restart.
-        keys: String,
-    },
 }
 
 /// A configuration that makes sense.
@@ -647,144 +154,23 @@ pub struct Config {
 
 impl Config {
     fn new(settings: &Settings, source: &Source) -> Result<Self, ConfigError> {
-        let bad = |key, problem: &str| {
-            Err(ConfigError::Value {
-                place: source.place(key),
-                problem: problem.to_owned(),
-            })
-        };
-        if settings.listen.is_empty() {
-            return bad(
-                "listen",
-                "no SIP server could ever ask: name at least one socket",
-            );
-        }
-        if let Some(twice) = repeated(&settings.listen) {
-            return bad("listen", &format!("{twice} is listed twice"));
-        }
-        let udp = |listen: &&Listen| matches!(listen, Listen::Udp(_));
-        let mut udp = settings.listen.iter().filter(udp);
-        let asked = |listen: &Listen| {
-            settings
-                .allow
-                .iter()
-                .any(|allowed| allowed.is_about(listen))
-        };
-        if let Some(unasked) = udp.find(|listen| !asked(listen)) {
-            return bad(
-                "allow",
-                &format!(
-                    "no SIP server may ask {unasked}: name at least one, or listen on unix sockets \
-                     only"
-                ),
-            );
-        }
-        let mut named = settings
-            .allow
-            .iter()
-            .filter_map(|allowed| allowed.listener.as_ref());
-        let is_there =
-            |listen: &&Listen| matches!(listen, Listen::Udp(_)) && settings.listen.contains(listen);
-        if let Some(absent) = named.find(|listen| !is_there(listen)) {
-            return bad("allow", &format!("{absent} is no UDP socket of `listen`"));
-        }
+        checks::listeners(settings, source)?;
         let tsls = tsls::tsls_of(settings, source)?;
-        for rule in &settings.sets {
-            if !tsls.iter().any(|tsl| tsl.set == rule.set) {
-                return bad(
-                    "sets",
-                    &format!("set {} has no TSL: name one in lreproxy_sock", rule.set),
-                );
-            }
-        }
-        if let Some((listen, tsl)) = tsls::is_hidden(&settings.listen, &tsls) {
-            return bad(
-                "listen",
-                &format!(
-                    "no request would come to {listen}: its port is among the relay's, {}, on an \
-                     address of the relay; use another one",
-                    ports::list(&tsl.ports)
-                ),
-            );
-        }
         let tls = tsls::tls_of(settings, source)?;
-        if !tsls.iter().any(|tsl| tsl.set == 0) {
-            let mut listeners = settings.listen.iter();
-            let unnamed = |listen: &&Listen| !are_named(&settings.sets, listen, &settings.allow);
-            if let Some(listen) = listeners.find(unnamed) {
-                return bad(
-                    "lreproxy_sock",
-                    &format!(
-                        "set 0 has no TSL, but serves whom `sets` does not name: name a TSL \
-                         without `N ==`, or `{listen}=N` in sets"
-                    ),
-                );
-            }
+        checks::sets(settings, &tsls, source)?;
+        checks::reachable(settings, &tsls, source)?;
+        checks::waits(settings, source)?;
+        checks::idle_timeouts(settings, source)?;
+        checks::roaming(settings, source)?;
+        if !settings.control_sock.is_absolute() {
+            return Err(source.bad("control_sock", "must be an absolute path"));
         }
         let Some(algorithm) = Algorithm::of(settings.lrep_alg) else {
-            return bad("lrep_alg", "must be 0 to 5");
+            return Err(source.bad("lrep_alg", "must be 0 to 5"));
         };
-        for (key, value) in [
-            ("lreproxy_tout", settings.lreproxy_tout),
-            ("lreproxy_retr", settings.lreproxy_retr),
-            ("lreproxy_disable_tout", settings.lreproxy_disable_tout),
-            ("hash_table_tout", settings.hash_table_tout),
-        ] {
-            if !(1..=WAIT_MAX).contains(&value) {
-                return bad(key, &format!("must be 1 to {WAIT_MAX}"));
-            }
-        }
-        let seconds_max = genl_proto::generated::TIMEOUT_MAX_MS / 1000;
-        if !(1..=seconds_max).contains(&settings.idle_timeout_min) {
-            return bad(
-                "idle_timeout_min",
-                &format!("must be 1 to {seconds_max} seconds"),
-            );
-        }
-        if !(settings.idle_timeout_min..=seconds_max).contains(&settings.idle_timeout_max) {
-            return bad(
-                "idle_timeout_max",
-                &format!("must be idle_timeout_min to {seconds_max} seconds"),
-            );
-        }
-        let bounds = settings.idle_timeout_min..=settings.idle_timeout_max;
-        if settings
-            .idle_timeout
-            .is_some_and(|timeout| !bounds.contains(&timeout))
-        {
-            return bad(
-                "idle_timeout",
-                "must be idle_timeout_min to idle_timeout_max seconds",
-            );
-        }
-        if settings.roam_after > ROAM_AFTER_MAX {
-            return bad(
-                "roam_after",
-                &format!("must be at most {ROAM_AFTER_MAX} milliseconds"),
-            );
-        }
-        if settings.roam_after != 0 && settings.admission == Admission::Signalled {
-            return bad(
-                "roam_after",
-                "nobody is followed with admission = \"signalled\": set admission, or leave it 0",
-            );
-        }
-        let group = |key, name: &Option<String>| match name.as_deref().map(Group::from_name) {
-            None => Ok(None),
-            Some(Ok(Some(group))) => Ok(Some(group.gid)),
-            Some(_) => Err(ConfigError::Value {
-                place: source.place(key),
-                problem: "there is no such group on this host".to_owned(),
-            }),
-        };
-        let unix_group = group("unix_group", &settings.unix_group)?;
-        let control_group = group("control_group", &settings.control_group)?;
-        if !settings.control_sock.is_absolute() {
-            return bad("control_sock", "must be an absolute path");
-        }
-        if settings.drain_timeout > WAIT_MAX {
-            return bad("drain_timeout", &format!("must be at most {WAIT_MAX}"));
-        }
+        let unix_group = checks::group("unix_group", settings.unix_group.as_deref(), source)?;
+        let control_group =
+            checks::group("control_group", settings.control_group.as_deref(), source)?;
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         let config = Self {
             listen: settings.listen.clone(),
@@ -834,15 +220,13 @@ impl Config {
             log_format: settings.log_format,
         };
         let parts = u32::from(config.parts());
-        let mut tsls = config.tsls.iter();
-        if tsls.any(|tsl| Ports::most_clients(&tsl.ports) < parts) {
-            return bad("port_parts", "there are more parts than calls have room");
+        let has_room = |tsl: &TslConfig| Ports::most_clients(&tsl.ports) >= parts;
+        if !config.tsls.iter().all(has_room) {
+            return Err(source.bad("port_parts", "there are more parts than calls have room"));
         }
         Ok(config)
     }
-}
 
-impl Config {
     /// How long TSLs are waited for.
     pub fn patience(&self) -> Patience {
         Patience {
@@ -897,14 +281,12 @@ impl Config {
     }
 }
 
-/// The first element that has come before.
-fn repeated<T: PartialEq>(list: &[T]) -> Option<&T> {
-    (1..list.len()).find_map(|at| list[..at].contains(&list[at]).then_some(&list[at]))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
+    use crate::ports;
     use crate::tsl::LearningMode;
 
     fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -923,51 +305,6 @@ mod tests {
 
     fn failure(text: &str) -> String {
         parse(text).expect_err("bad").to_string()
-    }
-
-    fn explicit(flags: &[&str]) -> ArgMatches {
-        let command = Settings::augment_args(Command::new("test"));
-        without_defaults(command).get_matches_from([&["test"], flags].concat())
-    }
-
-    #[test]
-    fn the_example_is_valid_and_says_nothing_but_the_defaults() {
-        let example = Settings::example().expect("renders");
-        let parsed: Settings = toml::from_str(&example).expect("valid");
-        let defaults = Settings {
-            internal_ip: parsed.internal_ip,
-            ..Settings::default()
-        };
-        assert_eq!(parsed, defaults);
-        assert!(parse(&example).is_ok());
-    }
-
-    #[test]
-    fn every_key_of_the_example_is_valid_when_its_comment_sign_is_removed() {
-        let example = Settings::example().expect("renders");
-        let lines: Vec<&str> = example
-            .lines()
-            .take_while(|line| !line.starts_with("#[media"))
-            .filter(|line| !line.starts_with("# ") && !line.starts_with("#unix_group"))
-            .map(|line| line.trim_start_matches('#'))
-            .collect();
-        let keys = lines.join("\n");
-        let config = parse(&keys).expect("valid");
-        assert_eq!(config.tsls[0].addresses.mappings.len(), 1);
-        let documented = keys.lines().filter(|line| line.contains(" = ")).count();
-        let defined = Settings::augment_args(Command::new("test"))
-            .get_arguments()
-            .count();
-        assert_eq!(documented, defined - 1, "{keys}");
-    }
-
-    #[test]
-    fn the_packaged_file_is_the_example() {
-        let packaged = include_str!("../../packaging/lrep-cl.toml");
-        assert!(
-            packaged == Settings::example().expect("renders"),
-            "write it anew: lrep-cl config example > packaging/lrep-cl.toml"
-        );
     }
 
     #[test]
@@ -1170,30 +507,6 @@ mod tests {
     }
 
     #[test]
-    fn flags_win_over_the_file_and_the_file_over_defaults() {
-        let mut settings: Settings =
-            toml::from_str("start_port = 40000\nend_port = 50000").expect("valid");
-        let flags = [
-            "--start-port",
-            "42000",
-            "--listen",
-            "udp:127.0.0.1:1,unix:/a",
-        ];
-        settings
-            .update_from_arg_matches(&explicit(&flags))
-            .expect("valid");
-        assert_eq!((settings.start_port, settings.end_port), (42000, 50000));
-        assert_eq!(settings.owner, 1);
-        assert_eq!(
-            settings.listen,
-            [
-                Listen::Udp("127.0.0.1:1".parse().expect("valid")),
-                Listen::Unix("/a".into())
-            ]
-        );
-    }
-
-    #[test]
     fn keys_about_learning_and_limits_say_what_the_kernel_is_told() {
         let text = "internal_ip = \"10.0.0.5\"\nadmission = \"nat\"\nroam_after = 300\n\
                     sessions_max = 1000\nhalf_open_max = 100\nmemory_max = 64\n";
@@ -1213,18 +526,6 @@ mod tests {
         let plain = parse("internal_ip = \"10.0.0.5\"").expect("valid");
         assert_eq!(plain.learning, Learning::default());
         assert_eq!(plain.limits, Limits::default());
-    }
-
-    #[test]
-    fn the_environment_variable_of_a_key_is_its_name_in_capitals() {
-        let command = Settings::flags(Settings::augment_args(Command::new("test")));
-        for arg in command.get_arguments() {
-            let variable = arg
-                .get_env()
-                .map(|name| name.to_string_lossy().into_owned());
-            let key = arg.get_id().as_str();
-            assert_eq!(variable, Some(format!("LREP_{}", key.to_uppercase())));
-        }
     }
 
     #[test]

@@ -188,7 +188,7 @@ fn impossible(error: &dyn std::fmt::Display) -> ConfigError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Source;
+    use super::super::source::Source;
     use super::*;
 
     fn loaded(text: &str) -> Result<Loaded, ConfigError> {

@@ -13,7 +13,9 @@ use relay::ports::Ranges;
 use serde::{Deserialize, Serialize};
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 
-use super::{Allowed, ConfigError, Listen, Network, Settings, Source, repeated};
+use super::checks::repeated;
+use super::source::Source;
+use super::{Allowed, ConfigError, Listen, Network, Settings};
 use crate::addresses::{Addresses, Mapping};
 use crate::intent::PORT_MIN;
 use crate::ports::{BLOCK, OVERSHOOT, Range};
@@ -297,35 +299,29 @@ pub fn tls_of(settings: &Settings, source: &Source) -> Result<Option<Files>, Con
     }
     match files.iter().find(|(_, file)| file.is_some()) {
         None => Ok(None),
-        Some((key, _)) => Err(ConfigError::Value {
-            place: source.place(key),
-            problem: "tls_cert, tls_key and tls_ca need each other: give all three".to_owned(),
-        }),
+        Some((key, _)) => {
+            let problem = "tls_cert, tls_key and tls_ca need each other: give all three";
+            Err(source.bad(key, problem))
+        }
     }
 }
 
 /// Every TSL with its addresses and ports.
 pub fn tsls_of(settings: &Settings, source: &Source) -> Result<Vec<TslConfig>, ConfigError> {
-    let bad = |key: &str, problem: &str| {
-        Err(ConfigError::Value {
-            place: source.place(key),
-            problem: problem.to_owned(),
-        })
-    };
     let members: Vec<_> = settings
         .lreproxy_sock
         .iter()
         .flat_map(|line| line.members.iter().map(|member| (line.set, member)))
         .collect();
     if members.is_empty() {
-        return bad("lreproxy_sock", "no call could be relayed: name a TSL");
+        return Err(source.bad("lreproxy_sock", "no call could be relayed: name a TSL"));
     }
     let urls: Vec<_> = members.iter().map(|(_, (url, _))| url).collect();
     if let Some(twice) = repeated(&urls) {
-        return bad("lreproxy_sock", &format!("{twice} is named twice"));
+        return Err(source.bad("lreproxy_sock", format!("{twice} is named twice")));
     }
     if let Some(unused) = settings.media.keys().find(|url| !urls.contains(url)) {
-        return bad("media", &format!("{unused} is not in lreproxy_sock"));
+        return Err(source.bad("media", format!("{unused} is not in lreproxy_sock")));
     }
     let mut tsls = Vec::new();
     for (set, (url, weight)) in members {
@@ -333,11 +329,11 @@ pub fn tsls_of(settings: &Settings, source: &Source) -> Result<Vec<TslConfig>, C
         // Where a value stands that is wrong.
         let key = |key: &'static str, is_own: bool| if is_own { "media" } else { key };
         let Some(internal) = own.internal_ip.or(settings.internal_ip) else {
-            return bad(
+            return Err(source.bad(
                 "internal_ip",
                 "must be given, in the file, as --internal-ip or as LREP_INTERNAL_IP: the IPv4 \
                  address of this host that parties send their media to",
-            );
+            ));
         };
         let external = own.external_ip.or(own.internal_ip).or(settings.external_ip);
         let external = external.unwrap_or(internal);
@@ -346,24 +342,24 @@ pub fn tsls_of(settings: &Settings, source: &Source) -> Result<Vec<TslConfig>, C
             ("external_ip", own.external_ip.is_some(), external),
         ] {
             if !is_host(address) {
-                return bad(key(name, is_own), "is not the address of a host");
+                return Err(source.bad(key(name, is_own), "is not the address of a host"));
             }
         }
         let ports = ports_of(settings, source, url, &own)?;
         let is_own = own.advertise.is_some();
         let mappings = own.advertise.unwrap_or_else(|| settings.advertise.clone());
         if mappings.iter().any(|mapping| !is_host(mapping.local)) {
-            return bad(
+            return Err(source.bad(
                 key("advertise", is_own),
                 "the local address is not the address of a host",
-            );
+            ));
         }
         let advertised: Vec<_> = mappings.iter().map(|map| map.advertised).collect();
         if let Some(twice) = repeated(&advertised) {
-            return bad(
+            return Err(source.bad(
                 key("advertise", is_own),
-                &format!("{twice} stands for two local addresses"),
-            );
+                format!("{twice} stands for two local addresses"),
+            ));
         }
         tsls.push(TslConfig {
             name: url.to_string(),
@@ -389,10 +385,7 @@ fn ports_of(
     own: &MediaHost,
 ) -> Result<Vec<Range>, ConfigError> {
     let bad = |key: &str, is_own: bool, problem: &str| {
-        Err(ConfigError::Value {
-            place: source.place(if is_own { "media" } else { key }),
-            problem: problem.to_owned(),
-        })
+        Err(source.bad(if is_own { "media" } else { key }, problem))
     };
     let has_own = own.start_port.or(own.end_port).is_some();
     let own_ranges = own.port_ranges.as_deref().unwrap_or_default();

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Where settings were said, so that a message can tell where to change them.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{ConfigError, Settings};
+
+/// Where the settings came from, for telling where a value stands.
+#[derive(Debug, Default)]
+pub struct Source {
+    /// The file.
+    pub path: Option<PathBuf>,
+    /// Its text, none without a file.
+    pub text: String,
+    /// The flags and variables, by key, that were used in place of the file.
+    pub said: HashMap<String, String>,
+}
+
+impl Source {
+    /// `FILE:LINE: KEY`, or the flag or the variable that gave the value.
+    pub fn place(&self, key: &str) -> String {
+        if let Some(said) = self.said.get(key) {
+            return said.clone();
+        }
+        match (&self.path, self.line(key)) {
+            (Some(path), Some(line)) => format!("{}:{line}: {key}", path.display()),
+            (Some(path), None) => format!("{}: {key}", path.display()),
+            (None, _) => key.to_owned(),
+        }
+    }
+
+    /// That the value of a key makes no sense.
+    pub fn bad(&self, key: &str, problem: impl Into<String>) -> ConfigError {
+        ConfigError::Value {
+            place: self.place(key),
+            problem: problem.into(),
+        }
+    }
+
+    /// The line of the file in which a key stands.
+    fn line(&self, key: &str) -> Option<usize> {
+        let table = toml::de::DeTable::parse(&self.text).ok()?;
+        let (name, _) = table.get_ref().get_key_value(key)?;
+        let before = self.text.get(..name.span().start)?;
+        Some(before.matches('\n').count() + 1)
+    }
+
+    /// Whether the ports are said in one way only.
+    pub fn check_ports(&self, settings: &Settings) -> Result<(), ConfigError> {
+        let is_said = |key: &&str| self.said.contains_key(*key) || self.line(key).is_some();
+        let other = ["start_port", "end_port"].into_iter().find(is_said);
+        match other.filter(|_| !settings.port_ranges.is_empty()) {
+            None => Ok(()),
+            Some(other) => {
+                let other = self.place(other);
+                let problem = format!("stands for start_port and end_port: remove it, or {other}");
+                Err(self.bad("port_ranges", problem))
+            }
+        }
+    }
+}
+
+/// What a file says.
+pub fn read(path: &Path) -> Result<(Source, Settings), ConfigError> {
+    let text = fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+        path: path.to_owned(),
+        error,
+    })?;
+    let settings = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        error: Box::new(error),
+    })?;
+    let source = Source {
+        path: Some(path.to_owned()),
+        text,
+        said: HashMap::new(),
+    };
+    Ok((source, settings))
+}
