@@ -10,6 +10,7 @@
 //! `P` and `G` are answered from memory. `S` and `D` wait for the TSL, but only for
 //! [`ANSWER_BOUND`].
 
+mod choice;
 pub mod command;
 mod job;
 mod journal;
@@ -19,6 +20,7 @@ mod shortage;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -28,24 +30,21 @@ use ahash::{HashMap, RandomState};
 use hashlink::LinkedHashMap;
 use tracing::{debug, error, info, warn};
 
+use self::choice::balancers;
 use self::command::{Command, Outcome, Token};
 use self::job::{Job, Wish};
 use self::journal::cure;
 use self::layer::{Io, Layer, is_full};
 use self::placements::Placements;
-use self::shortage::Shortage;
 use self::status::Status;
 use crate::alarm::{Alarms, Withheld};
 use crate::answers::Answered;
-use crate::balance::{Algorithm, Balancer, Candidate};
+use crate::balance::Balancer;
 use crate::call::Media;
 use crate::config::Config;
-use crate::intent::{self, Refusal};
+use crate::intent::Refusal;
 use crate::logging::CallId;
-use crate::ports;
-use crate::protocol::lrkproxy::{
-    self, Command as Request, FRAME_MAX, Framing, Malformed, NodeConfig, Relay, Verdict,
-};
+use crate::protocol::lrkproxy::{self, Command as Request, FRAME_MAX, Framing, Malformed, Verdict};
 use crate::rate::{Bucket, Sources};
 use crate::reply_cache::{Known, ReplyCache};
 use crate::tsl::{self, Event, SessionState};
@@ -53,9 +52,6 @@ use crate::tsl::{self, Event, SessionState};
 /// Longest wait for a TSL before an `S` or a `D` is answered without its outcome. Clients must
 /// have their answer within 400 ms.
 pub const ANSWER_BOUND: Duration = Duration::from_millis(300);
-
-/// SIP servers of which it is remembered what they were told. One that is forgotten is told anew.
-const SERVERS_MAX: usize = 4_096;
 
 /// Answers kept for retransmissions.
 const CACHED_ANSWERS: usize = 65_536;
@@ -510,67 +506,6 @@ impl Core {
         Some(result)
     }
 
-    /// The media an `S` asks for, and the TSL to relay it.
-    fn wanted(
-        &mut self,
-        client: Client,
-        relay: &Relay<'_>,
-        now: Instant,
-    ) -> Result<(usize, Media), Refusal> {
-        let set = self.set_of(client);
-        let mut able = Vec::new();
-        let mut refusal: Option<Refusal> = None;
-        for (index, layer) in self.layers.iter().enumerate() {
-            if layer.config.set != set {
-                continue;
-            }
-            match intent::wanted(relay, &layer.config.addresses, &self.config.timeouts) {
-                Ok(media) => able.push((index, media.learning(self.config.learning))),
-                // Of several, the one that knows the addresses says what is wrong.
-                Err(other) if !matches!(refusal, Some(ref known) if !known.is_foreign()) => {
-                    refusal = Some(other);
-                }
-                Err(_) => {}
-            }
-        }
-        // Seldom does it matter.
-        let matters = self.draining
-            || self.config.session_rate.is_some()
-            || able
-                .iter()
-                .any(|(index, _)| !self.layers[*index].is_enabled());
-        let is_known = || {
-            self.layers
-                .iter()
-                .any(|layer| layer.may_know(relay.call_id))
-        };
-        if matters && !able.is_empty() && !is_known() {
-            if self.draining {
-                return Err(Refusal::Draining);
-            }
-            let enabled = |&(index, _): &(usize, Media)| self.layers[index].is_enabled();
-            able.retain(enabled);
-            if able.is_empty() {
-                return Err(Refusal::Disabled { set });
-            }
-            if let Some(rate) = self.config.session_rate {
-                if !self.new_calls.take(rate, now) {
-                    return Err(Refusal::TooMany { rate });
-                }
-            }
-        }
-        let places: Vec<usize> = able.iter().map(|(index, _)| *index).collect();
-        let chosen = self
-            .choose(&places, relay.call_id, now)
-            .and_then(|chosen| able.into_iter().find(|(index, _)| *index == chosen));
-        let Some((tsl, media)) = chosen else {
-            return Err(refusal.unwrap_or(Refusal::NoTsl { set }));
-        };
-        self.set_home(client.server(), tsl);
-        self.watch_ports(tsl, &media, relay.call_id, now);
-        Ok((tsl, media))
-    }
-
     /// This media of a call is at this TSL from now on. Others, that were given up meanwhile, are to
     /// remove what they hold of it as soon as they can.
     fn place(
@@ -601,75 +536,6 @@ impl Core {
     ) {
         let job = Job::new(call_id, Wish::Delete(answerer), None, now);
         self.submit(tsl, job, now, actions);
-    }
-
-    /// Which of these TSLs a call goes to: where it is, as long as that one lives.
-    fn choose(&mut self, places: &[usize], call_id: &[u8], now: Instant) -> Option<usize> {
-        let placed = self
-            .placements
-            .get(call_id)
-            .filter(|place| places.contains(place));
-        if let Some(place) = placed {
-            if self
-                .layers
-                .get(place)
-                .is_some_and(|layer| layer.is_alive(now))
-            {
-                return Some(place);
-            }
-        }
-        self.balance(places, call_id, now)
-            .or(placed)
-            .or_else(|| places.first().copied())
-    }
-
-    /// The one of these TSLs that is next for a new call; `None` when none can take it.
-    fn balance(&mut self, places: &[usize], call_id: &[u8], now: Instant) -> Option<usize> {
-        let usable: Vec<_> = places
-            .iter()
-            .filter_map(|&index| Some((index, self.layers.get(index)?)))
-            .filter(|(_, layer)| layer.is_usable(now))
-            .collect();
-        let set = usable.first()?.1.config.set;
-        // Counting is not for free.
-        let counts = self.config.algorithm == Algorithm::LeastSessions;
-        let candidates: Vec<_> = usable
-            .into_iter()
-            .map(|(index, layer)| Candidate {
-                index,
-                name: &layer.config.name,
-                weight: layer.config.weight,
-                sessions: if counts { layer.sessions() } else { 0 },
-                packet_rate: layer.packet_rate(),
-            })
-            .collect();
-        self.balancers.get_mut(&set)?.choose(&candidates, call_id)
-    }
-
-    /// The TSLs that may hold what a `D` is for, the likeliest first, and the relay address it names
-    /// there. A TSL that was not read yet may hold anything.
-    fn named(&self, relay: &Relay<'_>) -> Vec<(usize, SocketAddr)> {
-        let placed = self.placements.get(relay.call_id);
-        let mut places: Vec<_> = self
-            .layers
-            .iter()
-            .enumerate()
-            .filter_map(|(index, layer)| {
-                let answerer = intent::named(relay, &layer.config.addresses)?;
-                Some((index, answerer, layer))
-            })
-            .filter(|(_, answerer, layer)| {
-                !layer.is_read() || layer.may_hold(relay.call_id, *answerer)
-            })
-            .collect();
-        places.sort_by_key(|(index, answerer, layer)| {
-            let holds = layer.calls.find(relay.call_id, *answerer).is_some();
-            (!holds, placed != Some(*index))
-        });
-        let named = places.into_iter();
-        named
-            .map(|(index, answerer, _)| (index, answerer))
-            .collect()
     }
 
     /// Has a TSL fulfil a wish, and the client answered with what comes of it.
@@ -789,21 +655,6 @@ impl Core {
         Some(pending)
     }
 
-    /// Another TSL with the same addresses that a call may be given to.
-    fn alternative(&mut self, job: &Job, media: &Media, now: Instant) -> Option<usize> {
-        let set = self.layers.get(*job.refused_by.first()?)?.config.set;
-        let places: Vec<usize> = (0..self.layers.len())
-            .filter(|index| !job.refused_by.contains(index))
-            .filter(|&index| {
-                let config = &self.layers[index].config;
-                let locals = config.addresses.locals();
-                let has = |local: SocketAddr| locals.iter().any(|&ip| local.ip() == ip);
-                config.set == set && has(media.offerer.local) && has(media.answerer.local)
-            })
-            .collect();
-        self.balance(&places, &job.label, now)
-    }
-
     /// Answers a request whose outcome did not come in time.
     fn give_up(&mut self, request: RequestId, now: Instant, actions: &mut Vec<Action>) {
         let Some(pending) = self.take_pending(Some(request)) else {
@@ -891,117 +742,6 @@ impl Core {
         }
     }
 
-    /// Which set of TSLs serves this client.
-    fn set_of(&self, client: Client) -> u32 {
-        self.config.set_of(client.listener(), client.server().1)
-    }
-
-    /// Whether a client may go on giving calls to this node: the TSL whose addresses it was told
-    /// must be there. A client that was told none yet needs its answer: there are some that never
-    /// ask again.
-    fn is_in_service(&self, client: Client, now: Instant) -> bool {
-        // Without an answer a unix client waits for ever.
-        let Client::Udp { .. } = client else {
-            return true;
-        };
-        let set = self.set_of(client);
-        let home = self.homes.get(&client.server());
-        let home = home.and_then(|&home| self.layers.get(home));
-        let Some(home) = home.filter(|home| home.config.set == set) else {
-            return true;
-        };
-        // With one TSL only, there is nothing better for the client to do than to try it.
-        let is_only = self.layers.len() == 1;
-        let serves = |layer: &Layer| {
-            layer.config.set == set
-                && layer.config.addresses == home.config.addresses
-                && layer.is_enabled()
-                && (is_only || !layer.is_closed(now))
-        };
-        !self.draining && self.layers.iter().any(serves)
-    }
-
-    fn set_home(&mut self, server: SipServer, tsl: usize) {
-        self.homes.insert(server, tsl);
-        if self.homes.len() > SERVERS_MAX {
-            self.homes.pop_front();
-        }
-    }
-
-    /// What a client is told: of a TSL that may be given calls and has ports left, if there is one.
-    fn node_config(&mut self, client: Client, now: Instant) -> NodeConfig {
-        let set = self.set_of(client);
-        let server = client.server();
-        let places: Vec<usize> = (0..self.layers.len())
-            .filter(|&index| self.layers[index].config.set == set)
-            .collect();
-        let home = self.homes.get(&server).copied();
-        let known = home.filter(|home| places.contains(home));
-        let alive = known.filter(|&home| self.layers[home].is_usable(now));
-        let part = self.config.part_of(server.1);
-        let has_ports = |layer: &Layer| !layer.ports.recommend(part, now).is_exhausted;
-        let roomy = alive.filter(|&home| has_ports(&self.layers[home]));
-        let name = format!("{server:?}");
-        let chosen = roomy
-            .or_else(|| {
-                let mut roomy = places.clone();
-                roomy.retain(|&place| has_ports(&self.layers[place]));
-                self.balance(&roomy, name.as_bytes(), now)
-            })
-            .or(alive)
-            .or_else(|| self.balance(&places, name.as_bytes(), now))
-            .or(known)
-            .or_else(|| places.first().copied())
-            .unwrap_or(0);
-        self.set_home(server, chosen);
-        let layer = &self.layers[chosen];
-        let ports = layer.ports.recommend(part, now);
-        let config = NodeConfig {
-            start_port: ports.start,
-            end_port: ports.end,
-            current_port: ports.current,
-            internal_ip: layer.config.addresses.internal,
-            external_ip: layer.config.addresses.external,
-        };
-        let tsl = layer.config.name.clone();
-        info!(tsl, ports = ?config, "told a client addresses and ports");
-        if ports.is_exhausted {
-            if let Some(withheld) = self.alarms.due("exhausted", now) {
-                error!(
-                    withheld,
-                    tsl,
-                    sessions = layer.sessions(),
-                    "no ports are free from {} to {}: new calls will end old ones; {}",
-                    ports.start,
-                    ports.end,
-                    Shortage::of(true, || layer.ports_leaked())
-                );
-            }
-        }
-        config
-    }
-
-    /// Takes note of the ports a client has picked.
-    fn watch_ports(&mut self, tsl: usize, media: &Media, call_id: &[u8], now: Instant) {
-        let Some(layer) = self.layers.get_mut(tsl) else {
-            return;
-        };
-        layer.ports.seen(media.answerer.local.port());
-        let ports = &layer.ports;
-        let mut picked = media.locals().ports();
-        if let Some(port) = picked.find(|port| !ports.accepts(*port)) {
-            let known = ports::list(&layer.config.ports);
-            self.alarm("port-range", now, |withheld| {
-                warn!(
-                    call_id = %CallId(call_id),
-                    withheld,
-                    "the SIP server picked relay port {port}, outside of {known}: give its module \
-                     no start_port and end_port, or the same as lrep-cl",
-                );
-            });
-        }
-    }
-
     /// Tells of a frame that is no whole command. It is answered `OK`, as the protocol has it.
     fn malformed(&mut self, why: Malformed, request: &[u8], now: Instant) {
         self.alarm("malformed", now, |withheld| {
@@ -1056,11 +796,4 @@ fn layers(config: &Config, from: usize, random: &mut fastrand::Rng, now: Instant
         )
     })
     .collect()
-}
-
-/// A balancer for each set.
-fn balancers(config: &Config) -> BTreeMap<u32, Balancer> {
-    let tsls = config.tsls.iter();
-    tsls.map(|tsl| (tsl.set, Balancer::new(config.algorithm)))
-        .collect()
 }

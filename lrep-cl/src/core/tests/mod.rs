@@ -17,6 +17,7 @@ use proptest::prelude::*;
 
 use self::table::{Table, locals, refused};
 use super::*;
+use crate::balance::Algorithm;
 use crate::config::{Config, Settings};
 use crate::tsl::EndReason;
 

@@ -5,10 +5,12 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use super::super::told::SERVERS_MAX;
 use super::model::World;
 use super::*;
 use crate::config::LogLevel;
 use crate::logging::tests::logged;
+use crate::protocol::lrkproxy::NodeConfig;
 
 /// What a SIP server is told that is at this address.
 fn told(core: &mut Core, address: &str) -> NodeConfig {
