@@ -31,6 +31,7 @@ mod proto;
 #[path = "relay/lib.rs"]
 #[expect(unreachable_pub, reason = "the same file is an ordinary crate")]
 mod relay;
+mod relayed;
 mod sessions;
 mod stream;
 mod table;

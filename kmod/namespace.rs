@@ -33,6 +33,7 @@ use crate::{
         ports::Ranges,
         remote::Remote, //
     },
+    relayed::Relayed,
     sessions::{
         Refused,
         Sessions, //
@@ -112,7 +113,7 @@ impl Relay {
     }
 
     #[inline(always)]
-    fn decide<V: hook::Relayed>(&self, packet: Packet<'_, V>) -> Verdict
+    fn decide<V: Relayed>(&self, packet: Packet<'_, V>) -> Verdict
     where
         Remote: PartialEq<V::TransportAddress>,
     {
