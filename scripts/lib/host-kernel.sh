@@ -1,22 +1,25 @@
 # shellcheck shell=bash
-# Building for the kernel this machine runs.
+# Building for the kernel this machine runs, or for another one whose headers are in KDIR.
 
 host_headers() {
-	printf '%s\n' "${LREP_HOST_HEADERS:-/lib/modules/$(uname -r)/build}"
+	printf '%s\n' "${KDIR:-/lib/modules/$(uname -r)/build}"
 }
 
-# host_kernel_has_rust: the running kernel can take the module, and its headers are here.
+# host_kernel_has_rust: the kernel can take the module, and its headers are here.
 host_kernel_has_rust() {
 	grep -qs '^CONFIG_RUST=y' "$(host_headers)/.config"
 }
 
-# prepare_host_kernel: sets kdir to headers of the running kernel that hold its Rust metadata:
-# the installed ones, or a completed copy of them in the cache.
+# prepare_host_kernel: sets kdir to headers of the kernel that hold its Rust metadata: the
+# installed ones, or a completed copy of them in the cache.
 prepare_host_kernel() {
 	local headers source version
-	headers=$(readlink -f "$(host_headers)")
+	headers=$(readlink -f "$(host_headers)") || true
+	[ -d "$headers" ] ||
+		die "there are no headers in $(host_headers): install the linux-headers package of that kernel, whose directory is /usr/src/linux-headers-RELEASE."
 	kdir=$headers
-	require_compilers
+	# of a kernel without Rust that is said first
+	! host_kernel_has_rust || require_compilers
 	"$TREE/scripts/check-kernel-abi" tools "$headers"
 	[ ! -e "$headers/rust/libkernel.rmeta" ] || return 0
 	kdir=$LREP_CACHE/headers/$(basename "$headers" | sed 's/^linux-headers-//')
