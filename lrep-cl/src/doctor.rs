@@ -6,6 +6,7 @@ pub mod clock;
 pub mod daemon;
 pub mod device;
 pub mod firewall;
+pub mod kernels;
 pub mod ports;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use self::kernels::Kernel;
 use crate::config::ConfigError;
 use crate::tsl;
 
@@ -129,8 +131,8 @@ pub fn configuration(file: &Path, problem: Option<&ConfigError>) -> Finding {
     Finding::bad("configuration", problem.to_string(), cure)
 }
 
-/// The kernel module, by what it answers.
-pub fn module(answer: &tsl::Result<tsl::Config>) -> Finding {
+/// The kernel module, by what it answers; `kernel` is the one that runs, where that is known.
+pub fn module(answer: &tsl::Result<tsl::Config>, kernel: Option<&Kernel>) -> Finding {
     let error = match answer {
         Ok(config) => {
             let (version, protocol) = (&config.module_version, config.protocol_version);
@@ -138,8 +140,18 @@ pub fn module(answer: &tsl::Result<tsl::Config>) -> Finding {
         }
         Err(error) => error,
     };
+    let absent = kernel.filter(|kernel| !kernel.has_module);
     let cure = match error {
-        tsl::Error::ModuleAbsent => "modprobe lreproxy",
+        tsl::Error::ModuleAbsent => match absent {
+            Some(kernel) => {
+                return Finding::bad(
+                    "module",
+                    format!("lreproxy was not installed for kernel {}", kernel.release),
+                    "make modules && make install && modprobe lreproxy # in the sources of lreproxy",
+                );
+            }
+            None => "modprobe lreproxy",
+        },
         tsl::Error::VersionDiffers { .. } => {
             "rmmod lreproxy && modprobe lreproxy # of the same release; ends calls"
         }

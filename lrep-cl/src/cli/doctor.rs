@@ -18,6 +18,7 @@ use super::exit::Failure;
 use super::sessions::LOCAL;
 use crate::config::{self, Config, DEFAULT_FILE, TslConfig, TslUrl};
 use crate::core::status::{Status, TslHealth, TslStatus};
+use crate::doctor::kernels::{self, Kernel as Installed};
 use crate::doctor::{self, Finding, Taker, Verdict, device, ports};
 use crate::ephemeral::Ephemeral;
 use crate::operator::{Answer, Request};
@@ -68,7 +69,10 @@ impl Doctor {
         let is_local = |config: &Config| config.tsls.iter().any(|tsl| tsl.url == TslUrl::Local);
         let needs_module = config.as_ref().is_none_or(is_local);
         if needs_module {
-            findings.push(module());
+            let (running, installed) = host::kernels();
+            let is_running = |kernel: &&Installed| kernel.release == running;
+            findings.push(module(installed.iter().find(is_running)));
+            findings.push(kernels::updates(&running, &installed));
         }
         let asked = Instant::now();
         let daemon = self.daemon();
@@ -122,13 +126,13 @@ impl Doctor {
     }
 }
 
-fn module() -> Finding {
+fn module(running: Option<&Installed>) -> Finding {
     let answer = block_on(async {
         let asked = async { Kernel::connect().await?.config_get().await };
         Ok(asked.await)
     });
     match answer {
-        Ok(answer) => doctor::module(&answer),
+        Ok(answer) => doctor::module(&answer, running),
         Err(failure) => Finding::unknown("module", failure, "lrep-cl doctor"),
     }
 }

@@ -16,7 +16,7 @@ use crate::core::status::TslHealth;
 use crate::ephemeral::Ephemeral;
 
 /// What begins a command that an operator of a Debian host can type.
-const PROGRAMS: [&str; 16] = [
+const PROGRAMS: [&str; 17] = [
     "apt-get",
     "echo",
     "editor",
@@ -25,6 +25,7 @@ const PROGRAMS: [&str; 16] = [
     "iptables-legacy",
     "kill",
     "lrep-cl",
+    "make",
     "modprobe",
     "nft",
     "printf",
@@ -71,8 +72,11 @@ fn troubles() -> Vec<Finding> {
         tsl::Error::NoAnswer,
         tsl::Error::Channel("broken".to_owned()),
     ] {
-        troubles.push(module(&Err(error)));
+        troubles.push(module(&Err(error), None));
     }
+    let kernel = Kernel::new("7.3.4+deb13-amd64", "");
+    troubles.push(module(&Err(tsl::Error::ModuleAbsent), Some(&kernel)));
+    troubles.push(kernels::updates("7.3.3+deb13-amd64", &[kernel]));
     troubles.push(address(Ipv4Addr::new(192, 0, 2, 10), Some("not here")));
     troubles.push(reverse_path(Taker::Socket, &[("eth0".to_owned(), 1)]));
     troubles.push(Finding::unknown("thing", "refused", "nft -j list ruleset"));
@@ -172,6 +176,7 @@ fn whatever_is_wrong_has_a_command_that_mends_it() {
         "device",
         "firewall",
         "forwarding",
+        "kernel",
         "module",
         "ports",
         "sessions",

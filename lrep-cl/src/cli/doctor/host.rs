@@ -12,13 +12,36 @@ use nix::unistd::geteuid;
 
 use crate::config::TslConfig;
 use crate::doctor::device::Device;
+use crate::doctor::kernels::Kernel;
 use crate::doctor::{Finding, Taker, clock, device, firewall, ports};
 
 const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
 const DEVICES: &str = "/sys/class/net";
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
+/// Has a directory for each kernel.
+const MODULES: &str = "/lib/modules";
+const BOOT: &str = "/boot";
 const FILTERS: &str = "/proc/sys/net/ipv4/conf";
 /// Tables of iptables-legacy that were made use of in this network namespace.
 const LEGACY_TABLES: &str = "/proc/net/ip_tables_names";
+
+/// The release of the running kernel, and the kernels that this host has modules for and can be started
+/// with. One that runs is among them wherever it was started from.
+pub fn kernels() -> (String, Vec<Kernel>) {
+    let running = fs::read_to_string(RELEASE).unwrap_or_default();
+    let running = running.trim();
+    let directories = fs::read_dir(MODULES).into_iter().flatten().flatten();
+    let installed = directories.filter_map(|directory| {
+        let release = directory.file_name().into_string().ok()?;
+        let image = Path::new(BOOT).join(format!("vmlinuz-{release}"));
+        if release != running && !image.exists() {
+            return None;
+        }
+        let modules = fs::read_to_string(directory.path().join("modules.dep")).ok()?;
+        Some(Kernel::new(&release, &modules))
+    });
+    (running.to_owned(), installed.collect())
+}
 
 /// What a process may do; nothing where it cannot be read.
 pub fn process(process: u32) -> String {
