@@ -427,7 +427,7 @@ mod tests {
             ("lreproxy_retr = 0", "test.toml:2: lreproxy_retr: must be 1"),
             (
                 "[media.local]\nstart_port = 20001",
-                "test.toml:2: media: must be an even",
+                "test.toml:3: media.\"local\".start_port: must be an even",
             ),
             (
                 "port_ranges = [\"20001-29999\"]",
@@ -457,7 +457,16 @@ mod tests {
             ),
             (
                 "[media.local]\nport_ranges = [\"20000-29999\"]\nstart_port = 20000",
-                "test.toml:2: media: local has port_ranges and start_port or end_port: remove one",
+                "test.toml:3: media.\"local\".port_ranges: stands for start_port and end_port",
+            ),
+            (
+                "media.local.internal_ip = \"0.0.0.0\"",
+                "test.toml:2: media.\"local\".internal_ip: is not the address of a host",
+            ),
+            (
+                "lreproxy_sock = [\"grpc:media1:1\"]\n[media.\"grpc:media1:1\"]\n\
+                 start_port = 20000\nend_port = 65535",
+                "test.toml:5: media.\"grpc:media1:1\".end_port: must be at most",
             ),
             (
                 "port_ranges = [\"20000-20007\"]\nport_parts = [\"::1\", \"192.0.2.0/24\"]",

@@ -326,8 +326,6 @@ pub fn tsls_of(settings: &Settings, source: &Source) -> Result<Vec<TslConfig>, C
     let mut tsls = Vec::new();
     for (set, (url, weight)) in members {
         let own = settings.media.get(url).cloned().unwrap_or_default();
-        // Where a value stands that is wrong.
-        let key = |key: &'static str, is_own: bool| if is_own { "media" } else { key };
         let Some(internal) = own.internal_ip.or(settings.internal_ip) else {
             return Err(source.bad(
                 "internal_ip",
@@ -337,29 +335,26 @@ pub fn tsls_of(settings: &Settings, source: &Source) -> Result<Vec<TslConfig>, C
         };
         let external = own.external_ip.or(own.internal_ip).or(settings.external_ip);
         let external = external.unwrap_or(internal);
-        for (name, is_own, address) in [
-            ("internal_ip", own.internal_ip.is_some(), internal),
-            ("external_ip", own.external_ip.is_some(), external),
+        for (key, own, address) in [
+            ("internal_ip", own.internal_ip, internal),
+            ("external_ip", own.external_ip, external),
         ] {
             if !is_host(address) {
-                return Err(source.bad(key(name, is_own), "is not the address of a host"));
+                let problem = "is not the address of a host";
+                return Err(source.bad_of(own.map(|_| url), key, problem));
             }
         }
         let ports = ports_of(settings, source, url, &own)?;
-        let is_own = own.advertise.is_some();
+        let of = own.advertise.is_some().then_some(url);
         let mappings = own.advertise.unwrap_or_else(|| settings.advertise.clone());
         if mappings.iter().any(|mapping| !is_host(mapping.local)) {
-            return Err(source.bad(
-                key("advertise", is_own),
-                "the local address is not the address of a host",
-            ));
+            let problem = "the local address is not the address of a host";
+            return Err(source.bad_of(of, "advertise", problem));
         }
         let advertised: Vec<_> = mappings.iter().map(|map| map.advertised).collect();
         if let Some(twice) = repeated(&advertised) {
-            return Err(source.bad(
-                key("advertise", is_own),
-                format!("{twice} stands for two local addresses"),
-            ));
+            let problem = format!("{twice} stands for two local addresses");
+            return Err(source.bad_of(of, "advertise", problem));
         }
         tsls.push(TslConfig {
             name: url.to_string(),
@@ -384,40 +379,36 @@ fn ports_of(
     url: &TslUrl,
     own: &MediaHost,
 ) -> Result<Vec<Range>, ConfigError> {
-    let bad = |key: &str, is_own: bool, problem: &str| {
-        Err(source.bad(if is_own { "media" } else { key }, problem))
-    };
     let has_own = own.start_port.or(own.end_port).is_some();
     let own_ranges = own.port_ranges.as_deref().unwrap_or_default();
     if has_own && !own_ranges.is_empty() {
-        let problem = format!("{url} has port_ranges and start_port or end_port: remove one");
-        return bad("media", true, &problem);
+        let problem = "stands for start_port and end_port: remove it, or these";
+        return Err(source.bad_of(Some(url), "port_ranges", problem));
     }
-    let (ranges, is_own) = if own_ranges.is_empty() {
-        (settings.port_ranges.as_slice(), false)
+    let (ranges, of) = if own_ranges.is_empty() {
+        (settings.port_ranges.as_slice(), None)
     } else {
-        (own_ranges, true)
+        (own_ranges, Some(url))
     };
     if !has_own && !ranges.is_empty() {
-        return match check_ranges(ranges) {
-            Ok(()) => Ok(ranges.to_vec()),
-            Err(problem) => bad("port_ranges", is_own, &problem),
-        };
+        return check_ranges(ranges)
+            .map(|()| ranges.to_vec())
+            .map_err(|problem| source.bad_of(of, "port_ranges", problem));
     }
+    let bad = |own: Option<u16>, key, problem| Err(source.bad_of(own.map(|_| url), key, problem));
     let start_port = own.start_port.unwrap_or(settings.start_port);
     if start_port < PORT_MIN || start_port % 2 != 0 {
         let problem = "must be an even number from 1024 on";
-        return bad("start_port", own.start_port.is_some(), problem);
+        return bad(own.start_port, "start_port", problem);
     }
     let end_port = own.end_port.unwrap_or(settings.end_port);
-    let is_own = own.end_port.is_some();
     if end_port < start_port.saturating_add(BLOCK - 1) {
         let problem = "must be at least start_port + 3: a call takes four ports";
-        return bad("end_port", is_own, problem);
+        return bad(own.end_port, "end_port", problem);
     }
     if end_port > u16::MAX - OVERSHOOT - 1 {
         let problem = "must be at most 65528: SIP servers use up to 6 ports more";
-        return bad("end_port", is_own, problem);
+        return bad(own.end_port, "end_port", problem);
     }
     Ok(vec![Range::of_client(start_port, end_port)])
 }
