@@ -23,7 +23,7 @@ pub struct Source {
 
 impl Source {
     /// `FILE:LINE: KEY`, or the flag or the variable that gave the value.
-    pub fn place(&self, key: &str) -> String {
+    fn place(&self, key: &str) -> String {
         if let Some(said) = self.said.get(key) {
             return said.clone();
         }
