@@ -45,7 +45,7 @@ impl std::fmt::Display for Goal {
             Bound::AtLeast(bound) => ("at least", bound),
         };
         match self.is {
-            Some(is) => write!(f, "{}: {is:.2}, {word} {bound}", self.what),
+            Some(is) => write!(f, "{}: {is:.3}, {word} {bound}", self.what),
             None => write!(f, "{}: not measured, {word} {bound}", self.what),
         }
     }
@@ -178,8 +178,8 @@ mod tests {
         let text = missed(&goals(&measured(10.5, 10.1))).expect("two");
         assert_eq!(
             text,
-            "goals not reached: log of the flood, in lines a second: 10.50, at most 10; \
-             processor for a whole call / rtpengine's: 0.17, at most 0.17"
+            "goals not reached: log of the flood, in lines a second: 10.500, at most 10; \
+             processor for a whole call / rtpengine's: 0.171, at most 0.17"
         );
     }
 
