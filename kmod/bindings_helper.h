@@ -41,6 +41,7 @@ static const gfp_t LREP_GFP_ATOMIC = GFP_ATOMIC;
 static const unsigned long LREP_SKB_DST_NOREF = SKB_DST_NOREF;
 static const unsigned int LREP_SKB_GSO_DODGY = SKB_GSO_DODGY;
 static const unsigned int LREP_SKB_GSO_FRAGLIST = SKB_GSO_FRAGLIST;
+static const size_t LREP_GENLMSG_DEFAULT_SIZE = GENLMSG_DEFAULT_SIZE;
 static const u8 LREP_GENL_MCAST_CAP_NET_ADMIN = GENL_MCAST_CAP_NET_ADMIN;
 static const unsigned long LREP_HZ = HZ;
 

@@ -18,11 +18,13 @@ use crate::{
             AttributeSet,
             Do,
             Dump,
+            Events,
             Family,
             Group,
             Operation,
             Policy,
-            Request, //
+            Request,
+            DATAGRAM, //
         },
         namespace::Net,
         nlattr::Writer,
@@ -216,21 +218,37 @@ static CONFIG: Policy<{ slots(config::MAX) }> = Policy::new::<ConfigAttributes>(
 static NO_CONFIG: Policy<{ slots(config::MAX) }> = Policy::new::<ConfigAttributes>(&[], &[]);
 static NO_TOTALS: Policy<{ slots(totals::MAX) }> = Policy::new::<TotalsAttributes>(&[], &[]);
 
-/// Tells the listeners that a session has ended.
-pub(crate) fn notify_ended(net: Net, session: &Session, reason: EndReason) {
-    let sizes = || {
-        [
-            message::likely_size(session),
-            message::session_size(session),
-        ]
-    };
-    let sent = FAMILY.notify(net, EVENTS, Command::SessionEnded, sizes, |writer| {
-        message::write_session(writer, session, time::now())?;
-        writer.u32(session::END_REASON, reason as u32)
-    });
-    // A listener that is too slow, or was not told for want of memory, finds out from its socket
-    // (ENOBUFS) and reads the table again.
-    let _ = sent;
+/// Tells the listeners of sessions that have ended, of as many at once as go into a datagram: the last
+/// of them when this is dropped.
+pub(crate) struct Ends {
+    events: Events,
+    /// How many more are expected, for which there is to be room.
+    expected: usize,
+}
+
+impl Ends {
+    /// None yet. A wrong number costs only time.
+    pub(crate) fn new(net: Net, expected: usize) -> Self {
+        Self {
+            events: Events::new(&FAMILY, net, EVENTS, Command::SessionEnded),
+            expected,
+        }
+    }
+
+    /// Tells of one.
+    pub(crate) fn tell(&mut self, session: &Session, reason: EndReason) {
+        let expected = self.expected;
+        let sizes = || {
+            let one = message::likely_size(session);
+            let all = one.saturating_mul(expected).min(DATAGRAM);
+            [all.max(one), message::session_size(session)]
+        };
+        self.events.add(sizes, |writer| {
+            message::write_session(writer, session, time::now())?;
+            writer.u32(session::END_REASON, reason as u32)
+        });
+        self.expected = expected.saturating_sub(1);
+    }
 }
 
 /// Tells the listeners of an alarm.
@@ -282,9 +300,11 @@ fn make(
         for victim in prepared.iter().flat_map(|prepared| prepared.replaces()) {
             answer.writer().uint(replaced, *victim)?;
         }
+        let victims = prepared.iter().map(|prepared| prepared.replaces().len());
+        let mut ends = Ends::new(relay.net(), victims.fold(0, usize::saturating_add));
         for prepared in prepared {
             sessions.commit(table, prepared, |session, reason| {
-                notify_ended(relay.net(), session, reason);
+                ends.tell(session, reason);
             });
         }
         Ok(answer)
@@ -366,7 +386,7 @@ impl Do for Del {
                 return Err(ENOENT);
             };
             message::write_session(&mut answer.writer(), &session, time::now())?;
-            notify_ended(relay.net(), &session, EndReason::Deleted);
+            Ends::new(relay.net(), 1).tell(&session, EndReason::Deleted);
             Ok(answer)
         })?;
         request.send(answer)
@@ -428,6 +448,8 @@ impl Do for Flush {
             .and_then(|owner| owner.u32());
         let mut answer = request.answer(Self::COMMAND, 16)?;
         let ended = relay.control(|Control { table, sessions }| {
+            let most = sessions.usage().sessions;
+            let mut ends = Ends::new(relay.net(), usize::try_from(most).unwrap_or(usize::MAX));
             let (mut next, mut ended) = (0, 0u64);
             while let Some(session) = sessions.at_or_after(next) {
                 let id = session.id();
@@ -436,7 +458,7 @@ impl Do for Flush {
                     continue;
                 }
                 if let Some(session) = sessions.remove(table, id) {
-                    notify_ended(relay.net(), &session, EndReason::Flushed);
+                    ends.tell(&session, EndReason::Flushed);
                     ended = ended.saturating_add(1);
                 }
             }
@@ -467,9 +489,10 @@ impl Do for BulkDel {
             for id in ids().filter_map(|id| id.uint()) {
                 sessions.get(id).map_err(|error| refused(request, error))?;
             }
+            let mut ends = Ends::new(relay.net(), ids().count());
             for id in ids().filter_map(|id| id.uint()) {
                 if let Some(session) = sessions.remove(table, id) {
-                    notify_ended(relay.net(), &session, EndReason::Deleted);
+                    ends.tell(&session, EndReason::Deleted);
                 }
             }
             Ok(())

@@ -4,7 +4,11 @@
 
 use crate::{
     alarms::Alarms,
-    control, hook, impl_tick,
+    control::{
+        self,
+        Ends, //
+    },
+    hook, impl_tick,
     net::{
         namespace::{
             Id,
@@ -224,8 +228,10 @@ impl Tick for Relay {
             self.alarms.look(sessions, |told| {
                 control::notify_alarm(self.net, told);
             });
+            // Mostly there is one or none.
+            let mut ends = Ends::new(self.net, 1);
             let more = sessions.expire(table, now, EXPIRE_BATCH, |session, reason| {
-                control::notify_ended(self.net, session, reason);
+                ends.tell(session, reason);
             });
             if !more {
                 let is_idle = sessions.usage().sessions == 0 && self.alarms.is_empty();

@@ -380,7 +380,8 @@ pub enum Command {
     ConfigSet = 9,
     /// Tell the counters of the whole network namespace.
     TotalsGet = 10,
-    /// A session ended, with its final state.
+    /// A session ended, with its final state. A datagram may hold several such
+    /// messages.
     SessionEnded = 11,
     /// Something is wrong with packets that arrive.
     Alarm = 12,

@@ -54,6 +54,9 @@ use kernel::{
 const NETLINK_HEADER: usize = 16;
 const GENL_HEADER: usize = 4;
 
+/// Room for attributes in a datagram of the usual size, in bytes.
+pub(crate) const DATAGRAM: usize = bindings::LREP_GENLMSG_DEFAULT_SIZE;
+
 // ---- Policies ----
 
 /// A set of attributes of the protocol.
@@ -314,9 +317,62 @@ impl<'a> Request<'a> {
 
     /// Sends the answer.
     pub(crate) fn send(&self, message: Message) -> Result {
-        let (skb, _) = message.finish();
+        let skb = message.finish().into_raw();
         // SAFETY: By the type invariants; the message is given away, whatever the result.
-        to_result(unsafe { bindings::lrep_genlmsg_reply(skb.as_ptr(), self.info.as_ptr()) })
+        to_result(unsafe { bindings::lrep_genlmsg_reply(skb, self.info.as_ptr()) })
+    }
+}
+
+/// Memory for messages that are sent together.
+///
+/// # Invariants
+///
+/// It is a valid netlink `sk_buff` that is ours.
+struct Datagram(NonNull<bindings::sk_buff>);
+
+impl Datagram {
+    /// Memory for one message with so many bytes of attributes, or for several smaller ones.
+    fn new(size: usize, flags: bindings::gfp_t) -> Result<Self> {
+        // SAFETY: No requirements.
+        let skb = unsafe { bindings::lrep_genlmsg_new(size, flags) };
+        // INVARIANT: It was just made.
+        Ok(Self(NonNull::new(skb).ok_or(ENOMEM)?))
+    }
+
+    /// Begins a message behind those that are finished, or gives itself back when there is no room.
+    ///
+    /// # Safety
+    ///
+    /// `family` must be registered.
+    unsafe fn begin(
+        self,
+        family: *const bindings::genl_family,
+        (portid, seq): (u32, u32),
+        command: proto::Command,
+    ) -> Result<Message, Self> {
+        let skb = self.0.as_ptr();
+        // SAFETY: `skb` is valid by the type invariants, `family` by the safety requirement.
+        let header = unsafe { bindings::genlmsg_put(skb, portid, seq, family, 0, command as u8) };
+        match NonNull::new(header) {
+            // INVARIANT: It was just made.
+            Some(header) => Ok(Message {
+                datagram: self,
+                header,
+            }),
+            None => Err(self),
+        }
+    }
+
+    /// Gives it away.
+    fn into_raw(self) -> *mut bindings::sk_buff {
+        core::mem::ManuallyDrop::new(self).0.as_ptr()
+    }
+}
+
+impl Drop for Datagram {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::lrep_nlmsg_free(self.0.as_ptr()) };
     }
 }
 
@@ -324,9 +380,9 @@ impl<'a> Request<'a> {
 ///
 /// # Invariants
 ///
-/// `skb` is ours, `header` is its generic netlink header.
+/// `header` is the generic netlink header of the last message of `datagram`.
 pub(crate) struct Message {
-    skb: NonNull<bindings::sk_buff>,
+    datagram: Datagram,
     header: NonNull<c_void>,
 }
 
@@ -337,45 +393,33 @@ impl Message {
     unsafe fn new(
         family: *const bindings::genl_family,
         size: usize,
-        (portid, seq): (u32, u32),
+        to: (u32, u32),
         command: proto::Command,
         flags: bindings::gfp_t,
     ) -> Result<Self> {
-        // SAFETY: No requirements.
-        let skb = unsafe { bindings::lrep_genlmsg_new(size, flags) };
-        let skb = NonNull::new(skb).ok_or(ENOMEM)?;
-        // SAFETY: `skb` is valid, `family` by the safety requirement.
-        let header =
-            unsafe { bindings::genlmsg_put(skb.as_ptr(), portid, seq, family, 0, command as u8) };
-        match NonNull::new(header) {
-            // INVARIANT: Both were just made.
-            Some(header) => Ok(Self { skb, header }),
-            None => {
-                // SAFETY: `skb` is ours.
-                unsafe { bindings::lrep_nlmsg_free(skb.as_ptr()) };
-                Err(EMSGSIZE)
-            }
-        }
+        let datagram = Datagram::new(size, flags)?;
+        // SAFETY: By the safety requirement.
+        unsafe { datagram.begin(family, to, command) }.map_err(|_| EMSGSIZE)
     }
 
     /// Its attributes, for writing.
     pub(crate) fn writer(&mut self) -> Writer<'_> {
         // SAFETY: By the type invariants; the result borrows `self`.
-        unsafe { Writer::from_raw(self.skb) }
+        unsafe { Writer::from_raw(self.datagram.0) }
     }
 
-    fn finish(self) -> (NonNull<bindings::sk_buff>, NonNull<c_void>) {
-        let message = core::mem::ManuallyDrop::new(self);
+    /// It is whole.
+    fn finish(self) -> Datagram {
         // SAFETY: By the type invariants.
-        unsafe { bindings::lrep_genlmsg_end(message.skb.as_ptr(), message.header.as_ptr()) };
-        (message.skb, message.header)
+        unsafe { bindings::lrep_genlmsg_end(self.datagram.0.as_ptr(), self.header.as_ptr()) };
+        self.datagram
     }
-}
 
-impl Drop for Message {
-    fn drop(&mut self) {
+    /// Nothing of it stays.
+    fn cancel(self) -> Datagram {
         // SAFETY: By the type invariants.
-        unsafe { bindings::lrep_nlmsg_free(self.skb.as_ptr()) };
+        unsafe { bindings::lrep_genlmsg_cancel(self.datagram.0.as_ptr(), self.header.as_ptr()) };
+        self.datagram
     }
 }
 
@@ -653,38 +697,169 @@ impl Family {
         flags: bindings::gfp_t,
         write: impl Fn(&mut Writer<'_>) -> Result,
     ) -> Result {
-        let family = self.0.get();
-        // SAFETY: The family is registered, `net` is alive.
-        if !unsafe { bindings::lrep_genl_has_listeners(family, net.as_ptr(), group) } {
-            return Ok(());
+        // SAFETY: By the safety requirement.
+        unsafe {
+            if !self.has_listeners(net, group) {
+                return Ok(());
+            }
+            let datagram = self.write(net, group, command, sizes(), flags, write)?;
+            self.send(net, group, datagram, flags)
         }
+    }
+
+    /// # Safety
+    ///
+    /// The family must be registered, and stay so until this returns.
+    unsafe fn has_listeners(&'static self, net: Net, group: u32) -> bool {
+        // SAFETY: By the safety requirement; `net` is alive.
+        unsafe { bindings::lrep_genl_has_listeners(self.0.get(), net.as_ptr(), group) }
+    }
+
+    /// Writes an event, in the first of these sizes that it fits into. When that fails, whoever
+    /// listens finds out as if it had been too slow.
+    ///
+    /// # Safety
+    ///
+    /// The family must be registered, and stay so until this returns.
+    unsafe fn write<const SIZES: usize>(
+        &'static self,
+        net: Net,
+        group: u32,
+        command: proto::Command,
+        sizes: [usize; SIZES],
+        flags: bindings::gfp_t,
+        write: impl Fn(&mut Writer<'_>) -> Result,
+    ) -> Result<Datagram> {
+        let family = self.0.get();
         let of_size = |size: usize| {
-            // SAFETY: As above.
+            // SAFETY: By the safety requirement.
             let mut message = unsafe { Message::new(family, size, (0, 0), command, flags) }?;
             write(&mut message.writer())?;
-            Ok(message)
+            Ok(message.finish())
         };
         let too_small = Err(EMSGSIZE);
-        let written = sizes()
+        let written = sizes
             .into_iter()
             .fold(too_small, |written, size| match written {
                 Err(error) if error == EMSGSIZE => of_size(size),
                 written => written,
             });
-        let message = written.inspect_err(|_| {
-            // Whoever listens finds out as if it had been too slow.
-            // SAFETY: As above.
+        written.inspect_err(|_| {
+            // SAFETY: By the safety requirement; `net` is alive.
             unsafe { bindings::lrep_genl_set_err(family, net.as_ptr(), group, ENOBUFS.to_errno()) };
-        })?;
-        let (skb, _) = message.finish();
-        // SAFETY: As above; the message is given away.
-        let sent = unsafe {
-            bindings::lrep_genlmsg_multicast_netns(family, net.as_ptr(), skb.as_ptr(), group, flags)
-        };
+        })
+    }
+
+    /// # Safety
+    ///
+    /// The family must be registered, and stay so until this returns.
+    unsafe fn send(
+        &'static self,
+        net: Net,
+        group: u32,
+        datagram: Datagram,
+        flags: bindings::gfp_t,
+    ) -> Result {
+        let (family, net, skb) = (self.0.get(), net.as_ptr(), datagram.into_raw());
+        // SAFETY: By the safety requirement; `net` is alive, and the datagram is given away.
+        let sent =
+            unsafe { bindings::lrep_genlmsg_multicast_netns(family, net, skb, group, flags) };
         match to_result(sent) {
             // The last listener has just gone.
             Err(error) if error == ESRCH => Ok(()),
             result => result,
+        }
+    }
+}
+
+/// Events that go to the listeners of a group in as few datagrams as they fit into, the last of them
+/// when this is dropped. A listener that is too slow, or was not told of one for want of memory, finds
+/// out from its socket (`ENOBUFS`).
+pub(crate) struct Events {
+    family: &'static Family,
+    net: Net,
+    group: u32,
+    command: proto::Command,
+    /// Those that are written and not sent yet.
+    written: Option<Datagram>,
+}
+
+impl Events {
+    /// None yet, for the listeners of the family's group number `group` in `net`.
+    pub(crate) fn new(
+        family: &'static Family,
+        net: Net,
+        group: u32,
+        command: proto::Command,
+    ) -> Self {
+        Self {
+            family,
+            net,
+            group,
+            command,
+            written: None,
+        }
+    }
+
+    /// Adds an event. If it does not go with those before, it gets memory of the first of these sizes
+    /// in bytes that it fits into, where others may follow. Does nothing when nobody listens. May
+    /// sleep.
+    pub(crate) fn add<const SIZES: usize>(
+        &mut self,
+        sizes: impl FnOnce() -> [usize; SIZES],
+        write: impl Fn(&mut Writer<'_>) -> Result,
+    ) {
+        // Keeps the family registered until this returns.
+        let registered = REGISTERED.lock();
+        // SAFETY: It is registered.
+        if !*registered || !unsafe { self.family.has_listeners(self.net, self.group) } {
+            return;
+        }
+        if let Some(datagram) = self.written.take() {
+            // SAFETY: As above.
+            let begun = unsafe { datagram.begin(self.family.0.get(), (0, 0), self.command) };
+            let full = match begun {
+                Ok(mut message) => match write(&mut message.writer()) {
+                    Ok(()) => {
+                        self.written = Some(message.finish());
+                        return;
+                    }
+                    Err(_) => message.cancel(),
+                },
+                Err(datagram) => datagram,
+            };
+            // SAFETY: As above.
+            let _ = unsafe { self.send(full) };
+        }
+        let flags = bindings::LREP_GFP_KERNEL;
+        let (net, group, command) = (self.net, self.group, self.command);
+        // SAFETY: As above.
+        let written = unsafe {
+            self.family
+                .write(net, group, command, sizes(), flags, write)
+        };
+        self.written = written.ok();
+    }
+
+    /// # Safety
+    ///
+    /// The family must be registered, and stay so until this returns.
+    unsafe fn send(&self, datagram: Datagram) -> Result {
+        let flags = bindings::LREP_GFP_KERNEL;
+        // SAFETY: By the safety requirement.
+        unsafe { self.family.send(self.net, self.group, datagram, flags) }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let Some(datagram) = self.written.take() else {
+            return;
+        };
+        let registered = REGISTERED.lock();
+        if *registered {
+            // SAFETY: It is registered until the lock is open.
+            let _ = unsafe { self.send(datagram) };
         }
     }
 }

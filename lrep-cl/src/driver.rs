@@ -3,14 +3,15 @@
 //! Has a TSL carry out the core's commands, and brings back what it says.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::core::command::{Command, Outcome, Token};
@@ -32,18 +33,6 @@ pub enum Asker {
     Core(Token),
     /// Somebody who only looks.
     Looker(oneshot::Sender<Result<Outcome>>),
-}
-
-impl Asker {
-    fn tell(self, result: Result<Outcome>, listener: &dyn Listener) {
-        match self {
-            Self::Core(token) => listener.outcome(token, result),
-            Self::Looker(sender) => {
-                // He may have gone.
-                let _ = sender.send(result);
-            }
-        }
-    }
 }
 
 /// Where outcomes and events go.
@@ -92,7 +81,10 @@ async fn drive<T: Tsl>(
     listener: Arc<dyn Listener>,
 ) {
     // In this task: one for each would cost as much as what is done in them.
-    let mut flights = FuturesUnordered::new();
+    let mut flights = FuturesUnordered::<Flight>::new();
+    // One for all of them, as nearly all land long before.
+    let mut alarm = pin!(sleep_until(Instant::now()));
+    let mut is_watched = false;
     // Ends with this task, or when another takes its place.
     let mut subscription: Option<AbortOnDropHandle<()>> = None;
     let mut ordered = true;
@@ -109,7 +101,22 @@ async fn drive<T: Tsl>(
                     }
                     Err(error) => Err(error),
                 };
-                Asker::tell(asker, result, &*listener);
+                tell_asker(asker, result, &*listener);
+            }
+            () = alarm.as_mut(), if is_watched && !flights.is_empty() => {
+                let now = Instant::now();
+                for flight in std::mem::take(&mut flights) {
+                    if flight.due <= now {
+                        tell_asker(flight.asker, Err(Error::NoAnswer), &*listener);
+                    } else {
+                        flights.push(flight);
+                    }
+                }
+                let due = flights.iter().map(|flight| flight.due).min();
+                is_watched = due.is_some();
+                if let Some(due) = due {
+                    alarm.as_mut().reset(due);
+                }
             }
             order = orders.recv(), if ordered => match order {
                 Some(Order::Wait(patience)) => {
@@ -124,16 +131,52 @@ async fn drive<T: Tsl>(
                             let _ = older.await;
                         }
                     }
+                    let due = Instant::now() + bound;
+                    // With another bound it may be the first one that is due.
+                    if !is_watched || due < alarm.deadline() {
+                        alarm.as_mut().reset(due);
+                        is_watched = true;
+                    }
                     let tsl = Arc::clone(&tsl);
-                    flights.push(async move {
-                        let result = timeout(bound, carry_out(&*tsl, command)).await;
-                        (asker, result.unwrap_or(Err(Error::NoAnswer)))
+                    flights.push(Flight {
+                        due,
+                        asker: Some(asker),
+                        work: Box::pin(async move { carry_out(&*tsl, command).await }),
                     });
                 }
                 None => ordered = false,
             },
             else => return,
         }
+    }
+}
+
+fn tell_asker(asker: Option<Asker>, result: Result<Outcome>, listener: &dyn Listener) {
+    match asker {
+        Some(Asker::Core(token)) => listener.outcome(token, result),
+        Some(Asker::Looker(sender)) => {
+            // He may have gone.
+            let _ = sender.send(result);
+        }
+        None => {}
+    }
+}
+
+/// A command on its way.
+struct Flight {
+    /// When it is given up.
+    due: Instant,
+    /// Until it has landed.
+    asker: Option<Asker>,
+    work: Pin<Box<dyn Future<Output = Result<Done>> + Send>>,
+}
+
+impl Future for Flight {
+    type Output = (Option<Asker>, Result<Done>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = ready!(self.work.as_mut().poll(context));
+        Poll::Ready((self.asker.take(), result))
     }
 }
 

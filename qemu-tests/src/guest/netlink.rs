@@ -5,7 +5,8 @@
 //! The tests need messages no well-made library lets one send, and they need to see every byte of
 //! an answer. Layouts: linux/netlink.h, linux/genetlink.h.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -137,7 +138,12 @@ pub struct Netlink {
     version: u32,
     groups: Vec<(String, u32)>,
     sequence: Cell<u32>,
+    /// Events that have come with one that was asked for.
+    events: RefCell<VecDeque<Event>>,
 }
+
+/// An event of a subscribed group: command and attributes.
+pub type Event = (u8, Vec<u8>);
 
 impl Netlink {
     /// Opens a socket inside a namespace and looks the family up.
@@ -167,6 +173,7 @@ impl Netlink {
             version: 0,
             groups: Vec::new(),
             sequence: Cell::new(1),
+            events: RefCell::default(),
         };
         netlink.look_up(family)?;
         Ok(netlink)
@@ -221,21 +228,36 @@ impl Netlink {
         }
     }
 
-    /// The next event of a subscribed group: command and attributes.
-    pub fn event(&self) -> Result<(u8, Vec<u8>)> {
+    /// The next event of a subscribed group.
+    pub fn event(&self) -> Result<Event> {
+        if let Some(event) = self.events.borrow_mut().pop_front() {
+            return Ok(event);
+        }
+        let mut events = VecDeque::from(self.events_together()?);
+        let first = events.pop_front().context("a datagram without an event")?;
+        self.events.replace(events);
+        Ok(first)
+    }
+
+    /// All events of the next datagram.
+    pub fn events_together(&self) -> Result<Vec<Event>> {
         let datagram = self.receive().context("waiting for an event")?;
-        let payload = datagram.get(HEADER..).context("half an event")?;
-        let command = *payload.first().context("an event without a command")?;
-        Ok((
-            command,
-            payload.get(GENERIC_HEADER..).unwrap_or_default().to_vec(),
-        ))
+        messages(&datagram)?
+            .into_iter()
+            .map(|message| {
+                let payload = message.get(HEADER..).context("half an event")?;
+                let command = *payload.first().context("an event without a command")?;
+                let attributes = payload.get(GENERIC_HEADER..).unwrap_or_default();
+                Ok((command, attributes.to_vec()))
+            })
+            .collect()
     }
 
     /// Whether no event waits.
     pub fn is_quiet(&self) -> bool {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
-        recv(self.socket.as_raw_fd(), &mut [0; 16], flags) == Err(Errno::EAGAIN)
+        self.events.borrow().is_empty()
+            && recv(self.socket.as_raw_fd(), &mut [0; 16], flags) == Err(Errno::EAGAIN)
     }
 
     /// Sends one request and collects everything up to its acknowledgement.
@@ -320,11 +342,7 @@ impl Netlink {
         let mut answers = Vec::new();
         loop {
             let datagram = self.receive().context("waiting for an answer")?;
-            let mut rest = datagram.as_slice();
-            while !rest.is_empty() {
-                let length = u32_at(rest, 0).context("half a netlink header")? as usize;
-                let message = rest.get(..length).context("half a netlink message")?;
-                rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+            for message in messages(&datagram)? {
                 // Events and late answers to requests given up on have other numbers.
                 if u32_at(message, 8) != Some(sequence) {
                     continue;
@@ -352,6 +370,18 @@ impl Netlink {
         buffer.truncate(length);
         Ok(buffer)
     }
+}
+
+/// The messages of a datagram, with their headers.
+fn messages(datagram: &[u8]) -> Result<Vec<&[u8]>> {
+    let mut messages = Vec::new();
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let length = u32_at(rest, 0).context("half a netlink header")? as usize;
+        messages.push(rest.get(..length).context("half a netlink message")?);
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(messages)
 }
 
 /// The verdict in an acknowledgement or at the end of a dump, with its extended attributes.

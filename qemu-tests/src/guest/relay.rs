@@ -782,6 +782,21 @@ impl Events {
         State::parse(&self.next_of(Command::SessionEnded)?)
     }
 
+    /// The sessions that end with the next datagram.
+    pub fn next_together(&self) -> Result<Vec<State>> {
+        let events = self.netlink.events_together()?;
+        events
+            .iter()
+            .map(|(command, attributes)| {
+                ensure!(
+                    *command == Command::SessionEnded as u8,
+                    "an event of command {command}"
+                );
+                State::parse(attributes)
+            })
+            .collect()
+    }
+
     /// The next alarm.
     pub fn next_alarm(&self) -> Result<Alarm> {
         Alarm::parse(&self.next_of(Command::Alarm)?)

@@ -67,9 +67,9 @@ impl Vm {
         let socket =
             |name| Socket::new(image.work().join(format!("{name}-{}", std::process::id())));
         let (port, monitor) = (socket("port")?, socket("monitor")?);
-        let process = command(image, clock, &port.path, &monitor.path).spawn().context(
-            "cannot start qemu-system-x86_64: run this through scripts/in-buildroot, or install qemu-system-x86",
-        )?;
+        let process = command(image, clock, &port.path, &monitor.path)
+            .spawn()
+            .context("cannot start setpriv, which starts QEMU: install util-linux")?;
         let mut process = Running(process);
         let (sender, events) = channel();
         let console = process
@@ -171,7 +171,9 @@ impl Drop for Running {
 }
 
 fn command(image: &Image, clock: Clock, port: &Path, monitor: &Path) -> Command {
-    let mut qemu = Command::new("qemu-system-x86_64");
+    // Dropping is not enough: a runner that is killed drops nothing.
+    let mut qemu = Command::new("setpriv");
+    qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
     match clock {
         Clock::Host => qemu
             .args(["-accel", "tcg,thread=multi", "-smp", "2"])
@@ -268,7 +270,14 @@ impl Socket {
                         _ => None,
                     })
                     .collect();
-                bail!("QEMU ended with {status}: {}", said.join("\n"));
+                let advice = match status.code() {
+                    // setpriv has found no QEMU.
+                    Some(127) => {
+                        "; run this through scripts/in-buildroot, or install qemu-system-x86"
+                    }
+                    _ => "",
+                };
+                bail!("QEMU ended with {status}: {}{advice}", said.join("\n"));
             }
             thread::sleep(Duration::from_millis(10));
         }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use genl_proto::generated::{
-    Attribute, Command, FAMILY_NAME, GROUP_EVENTS, GROUP_REPORTS, Kind, OPERATIONS,
+    Attribute, Command, FAMILY_NAME, GROUP_EVENTS, GROUP_REPORTS, Kind, LABEL_MAX, OPERATIONS,
     PROTOCOL_VERSION, bulk, config, session as attr,
 };
 use nix::errno::Errno;
@@ -37,6 +37,7 @@ pub const TESTS: &[Test] = tests![
     sessions_that_cannot_work_are_refused,
     addresses_that_are_no_hosts_cannot_be_local,
     a_bulk_command_makes_all_or_none,
+    ends_that_come_together_are_told_in_few_datagrams,
     a_change_that_is_refused_changes_nothing,
     without_privilege_nothing_is_told_and_nothing_done,
     namespaces_know_nothing_of_each_other,
@@ -605,6 +606,51 @@ fn a_bulk_command_makes_all_or_none(lab: &Lab) -> Result<()> {
     relay.end_many(&ids)?;
     let left = relay.sessions()?;
     ensure!(left.len() == 1 && left[0].id == taken, "{left:?}");
+    Ok(())
+}
+
+fn ends_that_come_together_are_told_in_few_datagrams(lab: &Lab) -> Result<()> {
+    let (net, relay) = idle_relay(lab)?;
+    let mut sessions = many(100);
+    // One that needs more room than the others, and much of it.
+    let long = &mut sessions[50];
+    long.label = vec![b'l'; LABEL_MAX as usize];
+    let wanted: Vec<_> = sessions
+        .iter()
+        .map(|session| session.label.clone())
+        .collect();
+    type End = fn(&Relay, &[Session], &[u64]) -> Result<()>;
+    let ends: [(&str, End); 3] = [
+        ("deleted", |relay, _, ids| relay.end_many(ids)),
+        ("flushed", |relay, _, _| relay.flush(None).map(drop)),
+        ("replaced", |relay, sessions, _| {
+            // Each takes the ports of one.
+            let of = |session: &Session| session.attributes().bytes(attr::REPLACE, &[]);
+            let all = sessions.iter().map(of);
+            let bulk = all.fold(Attributes::new(), |bulk, one| {
+                bulk.nest(bulk::SESSION, &one)
+            });
+            relay.make_bulk(&bulk).map(drop)
+        }),
+    ];
+    for (what, end) in ends {
+        let ids = relay.make_many(&sessions)?;
+        let events = Events::subscribe(&net.relay)?;
+        end(&relay, &sessions, &ids)?;
+        let (mut told, mut datagrams) = (Vec::new(), 0);
+        while told.len() < ids.len() {
+            told.extend(events.next_together()?);
+            datagrams += 1;
+        }
+        ensure!(events.is_quiet(), "{what}: more than was {what}");
+        ensure!(
+            told.iter().map(|session| session.id).eq(ids)
+                && told.iter().map(|session| &session.label).eq(&wanted),
+            "{what}: {told:?}"
+        );
+        lab.step(format!("100 {what}: {datagrams} datagrams"));
+        ensure!(datagrams <= 100 / 5, "{what}: {datagrams} datagrams");
+    }
     Ok(())
 }
 

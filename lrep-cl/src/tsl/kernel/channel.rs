@@ -3,14 +3,14 @@
 //! Commands to the module: a socket, and a thread that works with it.
 //!
 //! The kernel carries a command out inside the system call that sends it, so a kernel that is stuck
-//! blocks the sending thread and nobody else. What is asked for while the thread is at work goes
-//! out together, in one system call, and sessions to be made or ended in one command: when calls
-//! come fast, most of what a command costs besides its own work is shared.
+//! blocks the sending thread and nobody else. What is asked for at once, or while the thread is at
+//! work, goes out together, in one system call, and sessions to be made or ended in one command: when
+//! calls come fast, most of what a command costs besides its own work is shared.
 
 mod parcel;
 
 use std::io;
-use std::iter;
+use std::mem;
 use std::sync::mpsc;
 use std::thread;
 
@@ -61,18 +61,28 @@ pub struct Answers {
 /// A socket for commands.
 #[derive(Debug)]
 pub struct Channel {
-    orders: mpsc::Sender<Order>,
+    orders: told::UnboundedSender<Order>,
 }
 
 impl Channel {
     /// Opens a socket and starts the thread, which ends when nobody can ask it any more.
     pub fn open(name: &str) -> io::Result<Self> {
         let line = Line::open()?;
-        let (orders, waiting) = mpsc::channel();
+        let (orders, mut given) = told::unbounded_channel();
+        let (batches, waiting) = mpsc::channel();
         let (results, mut carried_out) = told::unbounded_channel::<Vec<_>>();
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || line.work(&waiting, &results))?;
+        // The thread may run as soon as it is woken: not before all have ordered who are about to.
+        tokio::spawn(async move {
+            let mut batch = Vec::new();
+            while given.recv_many(&mut batch, BATCH).await > 0 {
+                if batches.send(mem::take(&mut batch)).is_err() {
+                    return;
+                }
+            }
+        });
         // Whoever waits is woken from here, where waking costs no system call.
         tokio::spawn(async move {
             while let Some(batch) = carried_out.recv().await {
@@ -152,12 +162,18 @@ impl Line {
     }
 
     /// Carries orders out until there will be no more.
-    fn work(mut self, orders: &mpsc::Receiver<Order>, results: &told::UnboundedSender<Results>) {
-        while let Ok(order) = orders.recv() {
-            let more = orders.try_iter().take(BATCH - 1);
-            let parcels = pack(iter::once(order).chain(more));
-            if results.send(self.deliver(parcels)).is_err() {
-                return;
+    fn work(
+        mut self,
+        batches: &mpsc::Receiver<Vec<Order>>,
+        results: &told::UnboundedSender<Results>,
+    ) {
+        while let Ok(mut orders) = batches.recv() {
+            orders.extend(batches.try_iter().flatten());
+            while !orders.is_empty() {
+                let batch = orders.drain(..orders.len().min(BATCH));
+                if results.send(self.deliver(pack(batch))).is_err() {
+                    return;
+                }
             }
         }
     }
