@@ -85,6 +85,11 @@ impl Failure {
         Self::because(71, format_args!("{what}: {error}"))
     }
 
+    /// A file cannot be made.
+    pub fn file(what: &str, error: &io::Error) -> Self {
+        Self::because(73, format_args!("{what}: {error}"))
+    }
+
     fn because(code: u8, text: impl fmt::Display) -> Self {
         Self::Because {
             code,

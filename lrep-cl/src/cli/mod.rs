@@ -5,6 +5,7 @@
 mod config;
 mod control;
 mod doctor;
+mod documents;
 mod drain;
 mod exit;
 mod flush;
@@ -64,6 +65,7 @@ enum Verb {
     Config(config::Config),
     Tsl(tsl::Tsl),
     Tls(tls::Tls),
+    Documents(documents::Documents),
 }
 
 /// Runs the program and tells its exit code.
@@ -112,6 +114,7 @@ fn dispatch(args: &[OsString]) -> Result<String, Failure> {
         Verb::Config(config) => config.run(),
         Verb::Tsl(tsl) => tsl.run(),
         Verb::Tls(tls) => tls.run(),
+        Verb::Documents(documents) => documents.run(),
     }
 }
 
