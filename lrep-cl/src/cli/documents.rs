@@ -31,7 +31,7 @@ impl Documents {
         Ok(if self.json {
             format!("{}\n", json!(written))
         } else {
-            written.iter().map(|path| format!("{path}\n")).collect()
+            written.join("\n") + "\n"
         })
     }
 }
