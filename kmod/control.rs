@@ -15,6 +15,8 @@ use crate::{
     },
     net::{
         genl::{
+            is_heard,
+            notify_of_packet,
             AttributeSet,
             Do,
             Dump,
@@ -253,25 +255,29 @@ impl Ends {
 
 /// Tells the listeners of an alarm.
 pub(crate) fn notify_alarm(net: Net, told: &Told<'_>) {
-    let sizes = || [message::ALARM_SIZE];
-    // As for the end of a session.
-    let _ = FAMILY.notify(net, EVENTS, Command::Alarm, sizes, |writer| {
-        message::write_alarm(writer, told)
-    });
+    Events::new(&FAMILY, net, EVENTS, Command::Alarm).add(
+        || [message::ALARM_SIZE],
+        |writer| message::write_alarm(writer, told),
+    );
 }
 
 /// Whether anybody wants to know of RTCP packets.
 pub(crate) fn are_reports_heard(net: Net, rcu: ReadSide<'_>) -> bool {
-    FAMILY.is_heard(net, REPORTS, rcu)
+    is_heard(&FAMILY, net, REPORTS, rcu)
 }
 
-/// Tells the listeners of an RTCP packet.
+/// Tells the listeners of an RTCP packet. If one is lost, there will be another one.
 pub(crate) fn notify_report(net: Net, report: &Report<'_>, rcu: ReadSide<'_>) {
-    let sizes = || [message::REPORT_SIZE];
-    // There will be another one.
-    let _ = FAMILY.notify_of_packet(net, REPORTS, Command::Report, sizes, rcu, |writer| {
-        message::write_report(writer, report)
-    });
+    let size = message::REPORT_SIZE;
+    notify_of_packet(
+        &FAMILY,
+        net,
+        REPORTS,
+        Command::Report,
+        size,
+        rcu,
+        |writer| message::write_report(writer, report),
+    );
 }
 
 fn refused(request: &Request<'_>, refused: Refused) -> Error {
