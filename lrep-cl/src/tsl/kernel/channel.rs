@@ -20,7 +20,8 @@ use netlink_packet_generic::GenlMessage;
 use netlink_sys::protocols::NETLINK_GENERIC;
 use netlink_sys::{Socket, SocketAddr};
 use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
-use tokio::sync::{mpsc as told, oneshot};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use self::parcel::{Parcel, pack};
 use super::channel_error;
@@ -61,16 +62,16 @@ pub struct Answers {
 /// A socket for commands.
 #[derive(Debug)]
 pub struct Channel {
-    orders: told::UnboundedSender<Order>,
+    orders: UnboundedSender<Order>,
 }
 
 impl Channel {
     /// Opens a socket and starts the thread, which ends when nobody can ask it any more.
     pub fn open(name: &str) -> io::Result<Self> {
         let line = Line::open()?;
-        let (orders, mut given) = told::unbounded_channel();
+        let (orders, mut given) = unbounded_channel();
         let (batches, waiting) = mpsc::channel();
-        let (results, mut carried_out) = told::unbounded_channel::<Vec<_>>();
+        let (results, mut carried_out) = unbounded_channel::<Vec<_>>();
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || line.work(&waiting, &results))?;
@@ -162,11 +163,7 @@ impl Line {
     }
 
     /// Carries orders out until there will be no more.
-    fn work(
-        mut self,
-        batches: &mpsc::Receiver<Vec<Order>>,
-        results: &told::UnboundedSender<Results>,
-    ) {
+    fn work(mut self, batches: &mpsc::Receiver<Vec<Order>>, results: &UnboundedSender<Results>) {
         while let Ok(mut orders) = batches.recv() {
             orders.extend(batches.try_iter().flatten());
             while !orders.is_empty() {
