@@ -253,38 +253,41 @@ unsafe impl Sync for Operation {}
 impl Operation {
     /// The operation that executes `D`. Its caller needs `CAP_NET_ADMIN` in the namespace.
     pub(crate) const fn doit<D: Do, const SLOTS: usize>(policy: &'static Policy<SLOTS>) -> Self {
-        Self(bindings::genl_split_ops {
-            __bindgen_anon_1: bindings::genl_split_ops__bindgen_ty_1 {
-                __bindgen_anon_1: bindings::genl_split_ops__bindgen_ty_1__bindgen_ty_1 {
-                    pre_doit: None,
-                    doit: Some(doit::<D>),
-                    post_doit: None,
-                },
+        let handlers = bindings::genl_split_ops__bindgen_ty_1 {
+            __bindgen_anon_1: bindings::genl_split_ops__bindgen_ty_1__bindgen_ty_1 {
+                pre_doit: None,
+                doit: Some(doit::<D>),
+                post_doit: None,
             },
-            policy: policy.0.as_ptr(),
-            maxattr: (SLOTS - 1) as u32,
-            cmd: D::COMMAND as u8,
-            internal_flags: 0,
-            flags: (bindings::GENL_UNS_ADMIN_PERM | bindings::GENL_CMD_CAP_DO) as u8,
-            validate: 0,
-        })
+        };
+        Self::new(handlers, policy, D::COMMAND, bindings::GENL_CMD_CAP_DO)
     }
 
     /// The operation that dumps `D`. Its caller needs `CAP_NET_ADMIN` in the namespace.
     pub(crate) const fn dump<D: Dump, const SLOTS: usize>(policy: &'static Policy<SLOTS>) -> Self {
-        Self(bindings::genl_split_ops {
-            __bindgen_anon_1: bindings::genl_split_ops__bindgen_ty_1 {
-                __bindgen_anon_2: bindings::genl_split_ops__bindgen_ty_1__bindgen_ty_2 {
-                    start: Some(start::<D>),
-                    dumpit: Some(dumpit::<D>),
-                    done: None,
-                },
+        let handlers = bindings::genl_split_ops__bindgen_ty_1 {
+            __bindgen_anon_2: bindings::genl_split_ops__bindgen_ty_1__bindgen_ty_2 {
+                start: Some(start::<D>),
+                dumpit: Some(dumpit::<D>),
+                done: None,
             },
+        };
+        Self::new(handlers, policy, D::COMMAND, bindings::GENL_CMD_CAP_DUMP)
+    }
+
+    const fn new<const SLOTS: usize>(
+        handlers: bindings::genl_split_ops__bindgen_ty_1,
+        policy: &'static Policy<SLOTS>,
+        command: proto::Command,
+        capability: u32,
+    ) -> Self {
+        Self(bindings::genl_split_ops {
+            __bindgen_anon_1: handlers,
             policy: policy.0.as_ptr(),
             maxattr: (SLOTS - 1) as u32,
-            cmd: D::COMMAND as u8,
+            cmd: command as u8,
             internal_flags: 0,
-            flags: (bindings::GENL_UNS_ADMIN_PERM | bindings::GENL_CMD_CAP_DUMP) as u8,
+            flags: (bindings::GENL_UNS_ADMIN_PERM | capability) as u8,
             validate: 0,
         })
     }
