@@ -54,7 +54,7 @@ debug-kernel: ## build a kernel in which KASAN, lockdep, kmemleak and fault inje
 modules: ## build lreproxy.ko into build/module (KDIR=DIR: for the kernel headers in DIR)
 	@KDIR='$(KDIR)' scripts/build-module host
 
-userspace: ## build lrep-cl and the test runner into build/target/release
+userspace: ## build lrep-cl into build/target/release
 	@scripts/build-userspace
 
 install: ## install the module for the running kernel, lrep-cl, its configuration and unit

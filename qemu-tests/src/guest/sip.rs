@@ -109,7 +109,7 @@ pub fn start_daemon(lab: &Lab, relay: &Namespace, setup: &Setup) -> Result<Proce
     let program = lrep_cl();
     ensure!(
         Path::new(&program).is_file(),
-        "lrep-cl is missing beside the test runner: build it ('make build')"
+        "lrep-cl is missing beside the test runner: build it ('make userspace')"
     );
     let log = lab.file("lrep-cl.log");
     let mut command = relay.command(&program);
