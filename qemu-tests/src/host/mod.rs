@@ -7,7 +7,10 @@ pub mod follow;
 pub mod image;
 pub mod monitor;
 mod runner;
+mod screen;
+mod verdict;
 pub mod vm;
 
 pub use image::Kernel;
-pub use runner::{list, remove_directory, run};
+pub use runner::{list, run};
+pub use verdict::remove_directory;

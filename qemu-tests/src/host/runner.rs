@@ -1,24 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Runs tests in guests and prints what came of them.
+//! Runs tests in guests side by side and tells what came of them.
 
 use std::collections::VecDeque;
-use std::fs;
-use std::io::{ErrorKind, Write};
-use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 
 use super::console::is_problem;
 use super::image::{Image, Kernel};
-use super::vm::{Clock, Event, Vm};
-use crate::protocol::{Order, Report, end_mark};
+use super::screen::Screen;
+use super::verdict;
+use super::vm::{Clock, Vm};
 use crate::tests::{
     COUNTING_TESTS, DEBUG_TESTS, LAST_OF_DEBUG, LONG_TESTS, TESTS, TIMED_DEBUG_TESTS, TIMED_TESTS,
     Test,
 };
+
+/// The guests that run at once, each by the clock its tests come from first. Of two processors a
+/// guest with a clock of the host's leaves the half idle; one that counts instructions has one.
+const GUESTS: [Clock; 2] = [Clock::Host, Clock::Instructions];
 
 /// A guest that neither reports nor writes on its console for this long hangs. Tests report each
 /// of their steps, and none of them waits longer than a minute by itself.
@@ -26,9 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(150);
 
 /// The same for the debug kernel.
 const DEBUG_PATIENCE: Duration = Duration::from_secs(900);
-
-/// How long the kernel's log may take to reach the console after a test.
-const CONSOLE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Prints the names of the tests that match.
 pub fn list(kernel: Kernel, long: bool, filters: &[String]) {
@@ -41,54 +42,44 @@ pub fn list(kernel: Kernel, long: bool, filters: &[String]) {
 ///
 /// `long`: those that are not in every run, and only those.
 pub fn run(kernel: Kernel, long: bool, filters: &[String]) -> Result<ExitCode> {
-    let mut waiting: VecDeque<_> = select(kernel, long, filters).collect();
+    let waiting = Waiting(Mutex::new(select(kernel, long, filters).collect()));
     if waiting.is_empty() {
-        anyhow::bail!(
+        bail!(
             "no test has a name with {} in it: see 'run --list'",
             filters.join(" or ")
         );
     }
-    if kernel == Kernel::Debug {
-        waiting.push_back((Clock::Host, LAST_OF_DEBUG));
-    }
-    let image = Image::prepare(kernel)?;
-    let patience = match kernel {
-        Kernel::Stock => PATIENCE,
-        Kernel::Debug => DEBUG_PATIENCE,
+    let session = &Session {
+        kernel,
+        image: Image::prepare(kernel)?,
+        waiting,
+        screen: Screen::new(),
+        last: Mutex::new(()),
     };
-    let (mut passed, mut failed) = (0, 0);
     let began = Instant::now();
-    while let Some(&(clock, _)) = waiting.front() {
-        let mut vm = Vm::boot(&image, clock)?;
-        println!(
-            "kernel {}, ready for the first test after {:.1} s, seed {}",
-            vm.kernel,
-            vm.boot.as_secs_f64(),
-            image.seed
-        );
-        if let Some(line) = vm.boot_console.iter().find(|line| is_problem(line)) {
-            anyhow::bail!("the kernel is in trouble before the first test: {line}");
-        }
-        while let Some(&(_, test)) = waiting.front().filter(|(wanted, _)| *wanted == clock) {
-            waiting.pop_front();
-            let outcome = run_one(&mut vm, test, patience, &image.work().join(test.name))?;
-            if outcome.failure.is_some() {
-                failed += 1;
-            } else {
-                passed += 1;
-            }
-            if !outcome.guest_is_sound {
-                break;
-            }
-        }
-        let _ = vm.stop();
-    }
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let totals = thread::scope(|scope| {
+        let guests: Vec<_> = GUESTS
+            .into_iter()
+            .take(processors)
+            .map(|clock| scope.spawn(move || session.work(clock)))
+            .collect();
+        guests
+            .into_iter()
+            .map(|guest| match guest.join() {
+                Ok(total) => total,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+            .collect::<Result<Vec<_>>>()
+    })?;
+    let passed: usize = totals.iter().map(|total| total.passed).sum();
+    let failed: usize = totals.iter().map(|total| total.failed).sum();
     println!("\nafter {:.0} s:", began.elapsed().as_secs_f64());
     println!("{passed} passed, {failed} failed");
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-/// The tests that match, and the guest each of them runs in.
+/// The tests that match, and the clock of the guest each of them runs in.
 fn select(
     kernel: Kernel,
     long: bool,
@@ -118,111 +109,112 @@ fn select(
     })
 }
 
-struct Outcome {
-    failure: Option<String>,
-    /// Whether more tests can run in the same guest.
-    guest_is_sound: bool,
-    seconds: f64,
-    log: Vec<String>,
-}
+/// The tests that no guest has taken yet.
+struct Waiting(Mutex<VecDeque<(Clock, &'static Test)>>);
 
-fn run_one(vm: &mut Vm, test: &Test, patience: Duration, directory: &Path) -> Result<Outcome> {
-    remove_directory(directory)?;
-    fs::create_dir_all(directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
-    print!("{} ... ", test.name);
-    // Only a closed terminal makes this fail, and then nobody is looking.
-    let _ = std::io::stdout().flush();
-    let outcome = watch(vm, test, patience)?;
-    match &outcome.failure {
-        None => {
-            println!("ok ({:.1} s)", outcome.seconds);
-            remove_directory(directory)?;
-        }
-        Some(why) => {
-            println!("FAILED ({:.1} s)", outcome.seconds);
-            for line in why.lines() {
-                println!("    {line}");
-            }
-            println!("    log and captures: {}", directory.display());
-            let log = directory.join("log.txt");
-            fs::write(&log, format!("{}\n\n{why}\n", outcome.log.join("\n")))
-                .with_context(|| format!("cannot write {}", log.display()))?;
-        }
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.tests().is_empty()
     }
-    Ok(outcome)
+
+    /// The clock of the next guest: the one that is preferred as long as tests wait for it.
+    fn clock(&self, preferred: Clock) -> Option<Clock> {
+        let tests = self.tests();
+        let preferred = tests.iter().find(|(clock, _)| *clock == preferred);
+        preferred.or(tests.front()).map(|(clock, _)| *clock)
+    }
+
+    /// Takes the next test for guests with this clock.
+    fn take(&self, clock: Clock) -> Option<&'static Test> {
+        let mut tests = self.tests();
+        let place = tests.iter().position(|(wanted, _)| *wanted == clock)?;
+        tests.remove(place).map(|(_, test)| test)
+    }
+
+    /// Leaves none, so that guests stop after the tests they run.
+    fn clear(&self) {
+        self.tests().clear();
+    }
+
+    fn tests(&self) -> MutexGuard<'_, VecDeque<(Clock, &'static Test)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Follows one test to its end: the guest's own verdict, overruled by the kernel's console.
-fn watch(vm: &mut Vm, test: &Test, patience: Duration) -> Result<Outcome> {
-    let began = Instant::now();
-    let mark = end_mark(test.name);
-    let mut log = Vec::new();
-    let mut trouble: Option<String> = None;
-    let mut verdict: Option<(Option<String>, f64)> = None;
-    let mut marked = false;
-    vm.order(&Order::Test(test.name.to_owned()))?;
-    let stopped = loop {
-        if marked && verdict.is_some() {
-            break None;
+/// How many tests ended which way.
+#[derive(Default)]
+struct Total {
+    passed: usize,
+    failed: usize,
+}
+
+/// What guests that run side by side share.
+struct Session {
+    kernel: Kernel,
+    image: Image,
+    waiting: Waiting,
+    screen: Screen,
+    /// Held while a guest runs its last test: in two guests at once it would be in one directory.
+    last: Mutex<()>,
+}
+
+impl Session {
+    /// Runs tests, in one guest after another, until none waits.
+    fn work(&self, preferred: Clock) -> Result<Total> {
+        let mut total = Total::default();
+        while let Some(clock) = self.waiting.clock(preferred) {
+            // The others would go on for long before anybody saw the error.
+            self.run_guest(clock, &mut total)
+                .inspect_err(|_| self.waiting.clear())?;
         }
-        let patience = if verdict.is_some() {
-            CONSOLE_PATIENCE
-        } else {
-            patience
+        Ok(total)
+    }
+
+    /// Runs tests in a new guest until none waits for its clock, or the guest is no good any more.
+    fn run_guest(&self, clock: Clock, total: &mut Total) -> Result<()> {
+        let Some(test) = self.waiting.take(clock) else {
+            return Ok(());
         };
-        match vm.next(patience) {
-            Event::Console(line) => {
-                marked |= line.contains(&mark);
-                if trouble.is_none() && is_problem(&line) {
-                    trouble = Some(format!("the kernel is in trouble: {line}"));
-                }
-                log.push(line);
-            }
-            Event::Report(Report::Step(text)) => {
-                log.push(format!(
-                    "--- {:.1} s: {text}",
-                    began.elapsed().as_secs_f64()
-                ));
-            }
-            Event::Report(Report::Done {
-                failure, seconds, ..
-            }) => {
-                verdict = Some((failure, seconds));
-            }
-            Event::Report(
-                Report::Ready { .. }
-                | Report::Counted(_)
-                | Report::Measured(_)
-                | Report::Pause(_)
-                | Report::Show(_),
-            ) => {}
-            Event::Ended => break Some("the guest stopped".to_owned()),
-            Event::Silence => {
-                break Some(format!(
-                    "the guest hangs: nothing happened for {} s",
-                    patience.as_secs()
-                ));
-            }
+        let mut vm = Vm::boot(&self.image, clock)?;
+        self.screen.say(&format!(
+            "kernel {}, ready for the first test after {:.1} s, seed {}",
+            vm.kernel,
+            vm.boot.as_secs_f64(),
+            self.image.seed
+        ));
+        if let Some(line) = vm.boot_console.iter().find(|line| is_problem(line)) {
+            bail!("the kernel is in trouble before the first test: {line}");
         }
-    };
-    let guest_is_sound = stopped.is_none() && trouble.is_none();
-    let (own, seconds) = verdict.unwrap_or((None, began.elapsed().as_secs_f64()));
-    let reasons: Vec<_> = [trouble, stopped, own].into_iter().flatten().collect();
-    Ok(Outcome {
-        failure: (!reasons.is_empty()).then(|| reasons.join("\n")),
-        guest_is_sound,
-        seconds,
-        log,
-    })
-}
+        let mut is_sound = self.run_test(&mut vm, test, total)?;
+        while is_sound {
+            let Some(test) = self.waiting.take(clock) else {
+                break;
+            };
+            is_sound = self.run_test(&mut vm, test, total)?;
+        }
+        if is_sound && self.kernel == Kernel::Debug {
+            let _alone = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            self.run_test(&mut vm, LAST_OF_DEBUG, total)?;
+        }
+        let _ = vm.stop();
+        Ok(())
+    }
 
-/// Removes a directory and all in it, should it exist.
-pub fn remove_directory(directory: &Path) -> Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", directory.display()))
+    /// Runs a test, and says whether more can run in the same guest.
+    fn run_test(&self, vm: &mut Vm, test: &'static Test, total: &mut Total) -> Result<bool> {
+        let patience = match self.kernel {
+            Kernel::Stock => PATIENCE,
+            Kernel::Debug => DEBUG_PATIENCE,
+        };
+        let directory = self.image.work().join(test.name);
+        self.screen.begin(test.name);
+        let verdict = verdict::run(vm, test, patience, &directory)?;
+        self.screen.end(test.name, &verdict.told);
+        if verdict.passed {
+            total.passed += 1;
+        } else {
+            total.failed += 1;
         }
-        _ => Ok(()),
+        Ok(verdict.guest_is_sound)
     }
 }

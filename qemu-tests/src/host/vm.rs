@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +22,9 @@ use crate::protocol::{Order, PORT, Report, send};
 /// How long a boot may take on a busy machine. An idle one needs about 6 s for the stock kernel;
 /// the debug kernel that counts instructions has taken 180 s beside other work.
 const BOOT_LIMIT: Duration = Duration::from_secs(600);
+
+/// How many guests this process has started.
+static GUESTS: AtomicU32 = AtomicU32::new(0);
 
 /// How the guest's processors are run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,8 +68,8 @@ impl Vm {
     /// Boots a guest and waits until its agent is ready.
     pub fn boot(image: &Image, clock: Clock) -> Result<Self> {
         let began = Instant::now();
-        let socket =
-            |name| Socket::new(image.work().join(format!("{name}-{}", std::process::id())));
+        let (process, guest) = (std::process::id(), GUESTS.fetch_add(1, Relaxed));
+        let socket = |name| Socket::new(image.work().join(format!("{name}-{process}-{guest}")));
         let (port, monitor) = (socket("port")?, socket("monitor")?);
         let process = command(image, clock, &port.path, &monitor.path)
             .spawn()

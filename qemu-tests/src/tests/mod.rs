@@ -156,7 +156,7 @@ pub const DEBUG_TESTS: &[&[Test]] = &[faults::TESTS, faults::ON_ALL_PATHS];
 /// Those of them that need the clock that counts instructions, too.
 pub const TIMED_DEBUG_TESTS: &[&[Test]] = &[faults::TIMED];
 
-/// The last test of every run on the debug kernel.
+/// The last test of every guest with the debug kernel.
 pub static LAST_OF_DEBUG: &Test = &faults::NO_MEMORY_IS_LOST;
 
 /// The test of this name.
