@@ -20,8 +20,8 @@ use crate::tests::{
     Test,
 };
 
-/// The guests that run at once, each by the clock its tests come from first. Of two processors a
-/// guest with a clock of the host's leaves the half idle; one that counts instructions has one.
+/// The guests that run at once, each by the clock whose tests it takes first. A guest with the
+/// host's clock leaves two fifths of its two processors idle; one that counts instructions has one.
 const GUESTS: [Clock; 2] = [Clock::Host, Clock::Instructions];
 
 /// A guest that neither reports nor writes on its console for this long hangs. Tests report each
