@@ -4,9 +4,11 @@
 //!
 //! Clients pick the relay ports themselves, by a counter that starts at the `current_port` of
 //! our answer to `G`. A client that asks again (it was restarted, or found us silent) must not
-//! be sent back to ports of living calls: the answer moves with the ports seen. Until one is seen
-//! a client is sent to a random place, so that nobody can tell from the configuration which ports
-//! the next calls get.
+//! be sent back to ports of living calls: the answer moves with the ports seen. Nor back to ports it
+//! has offered to calls that still ring, of which nothing is seen yet: all processes of a client ask
+//! when it starts, and the answer to the last one counts for all, calls or no calls meanwhile. So what
+//! a client was told is told nobody else for a while. Until a port is seen the place is random, so
+//! that nobody can tell from the configuration which ports the next calls get.
 //!
 //! A client can be told one range only. Where an operator gives several, each is a part of the ports,
 //! or several parts when there are more clients than ranges; what is left over is somebody's reserve.
@@ -27,6 +29,17 @@ pub const BLOCK: u16 = 4;
 /// How long ports of an ended call are not recommended, so that late packets of its parties do
 /// not reach another call.
 pub const QUARANTINE: Duration = Duration::from_secs(60);
+
+/// How long a call may ring, and its ports not be seen: what proxies grant it at least, their timer C
+/// (RFC 3261, section 16.6).
+pub const RINGING: Duration = Duration::from_secs(180);
+
+/// The most blocks that are thought to be offered from where a client goes on.
+const RUN_MAX: u32 = 64;
+
+/// How many such places are remembered: each process of a client is told one when it starts, and has
+/// another by its own count.
+const RUNS: usize = 32;
 
 /// The ports beyond `end_port` a client may use: it tests its counter before adding the block,
 /// so its last block begins at the first value not below `end_port`, at most 3 above it, and has
@@ -127,6 +140,30 @@ pub struct Ports {
     released: HashMap<u16, Instant>,
     /// The same in the order of time, with some that were released again since.
     resting: VecDeque<(Instant, u16)>,
+    /// Where clients may have offered blocks to calls that ring, in the order of time.
+    offered: VecDeque<(Instant, Run)>,
+}
+
+/// Blocks that follow each other in a part, its first after its last.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// Where the part starts, and how many blocks it has.
+    part: (u16, u32),
+    /// How many blocks of the part come before it.
+    first: u32,
+    length: u32,
+}
+
+impl Run {
+    fn contains(&self, block: u16) -> bool {
+        let (start, blocks) = self.part;
+        let index = block
+            .checked_sub(start)
+            .map(|offset| u32::from(offset / BLOCK));
+        index.is_some_and(|index| {
+            index < blocks && (index + blocks - self.first) % blocks < self.length
+        })
+    }
 }
 
 /// A part of a range.
@@ -175,6 +212,7 @@ impl Ports {
             occupied: 0,
             released: HashMap::default(),
             resting: VecDeque::new(),
+            offered: VecDeque::with_capacity(RUNS),
         }
     }
 
@@ -271,6 +309,44 @@ impl Ports {
         part.is_some_and(|part| self.look(part, now).is_exhausted)
     }
 
+    /// Has this client go on where [`Self::recommend`] says, and nobody be sent there after it.
+    pub fn tell(&mut self, client: usize, now: Instant) -> Recommended {
+        let client = client.min(self.clients - 1);
+        // Where it is by its own count, calls may ring whose ports were not seen.
+        let own = self.parts.iter().filter(|part| part.client == client);
+        let counting = own.filter(|part| part.moved);
+        let runs: Vec<_> = counting.map(|part| part.run(part.cursor)).collect();
+        for run in runs {
+            self.offer(run, now);
+        }
+        let told = self.recommend(client, now);
+        let part = self.parts.iter().find(|part| part.start == told.start);
+        if let Some(run) = part.map(|part| part.run(told.current)) {
+            self.offer(run, now);
+        }
+        told
+    }
+
+    fn offer(&mut self, run: Run, now: Instant) {
+        let is_old = |since: Instant| now.saturating_duration_since(since) >= RINGING;
+        while self.offered.len() >= RUNS
+            || self
+                .offered
+                .front()
+                .is_some_and(|(since, _)| is_old(*since))
+        {
+            self.offered.pop_front();
+        }
+        self.offered.push_back((now, run));
+    }
+
+    /// Whether every block that this client may be told has a port in use.
+    pub fn is_used_up(&self, client: usize) -> bool {
+        let client = client.min(self.clients - 1);
+        let mut own = self.parts.iter().filter(|part| part.client == client);
+        own.all(|part| self.free(part).next().is_none())
+    }
+
     /// What to recommend to this client: of its parts the one with the most free blocks.
     pub fn recommend(&self, client: usize, now: Instant) -> Recommended {
         let client = client.min(self.clients - 1);
@@ -291,10 +367,15 @@ impl Ports {
     }
 
     /// Looks through a part for the block to recommend: the first from its cursor on of which no port
-    /// is in use or was so a short while ago, else the first without one in use, else the cursor.
+    /// is in use or was so a short while ago, and which no call can have been offered; else the first
+    /// that may have been offered, else the first without one in use, else the cursor.
     fn look(&self, part: &Part, now: Instant) -> Recommended {
-        let rested = self.free(part).find(|block| self.is_rested(*block, now));
-        let best = rested.or_else(|| self.free(part).next());
+        let is_rested = |block: &u16| self.is_rested(*block, now);
+        let best = self
+            .free(part)
+            .find(|block| !self.is_offered(*block, now) && is_rested(block))
+            .or_else(|| self.free(part).find(is_rested))
+            .or_else(|| self.free(part).next());
         Recommended {
             start: part.start,
             end: part.end,
@@ -314,6 +395,13 @@ impl Ports {
         let is_used = |port: u16| self.in_use[usize::from(port)] > 0;
         part.order()
             .filter(move |block| !ports_of(*block).any(is_used))
+    }
+
+    /// Whether a block may have been offered to a call that rings.
+    fn is_offered(&self, block: u16, now: Instant) -> bool {
+        self.offered.iter().any(|(since, run)| {
+            run.contains(block) && now.saturating_duration_since(*since) < RINGING
+        })
     }
 
     /// Whether no port of a block was in use a short while ago.
@@ -395,8 +483,8 @@ impl Part {
     /// behind the cursor is an older offer and leaves it alone. The first port ever seen says
     /// where the client is.
     fn seen(&mut self, port: u16) {
-        let current = u32::from(self.cursor - self.start) / u32::from(BLOCK);
-        let seen = (u32::from(port - self.start) / u32::from(BLOCK)) % self.blocks;
+        let current = self.index(self.cursor);
+        let seen = self.index(port) % self.blocks;
         let ahead = (seen + self.blocks - current) % self.blocks;
         if ahead <= self.blocks / 2 || !self.moved {
             self.moved = true;
@@ -406,8 +494,23 @@ impl Part {
 
     /// The begins of its blocks, the cursor's first.
     fn order(&self) -> impl Iterator<Item = u16> + '_ {
-        let first = u32::from(self.cursor - self.start) / u32::from(BLOCK);
+        let first = self.index(self.cursor);
         (0..self.blocks).map(move |step| self.block((first + step) % self.blocks))
+    }
+
+    /// The blocks a client that goes on at this one may offer before the first is seen. Of a small part
+    /// they are fewer, so that some are left.
+    fn run(&self, block: u16) -> Run {
+        Run {
+            part: (self.start, self.blocks),
+            first: self.index(block),
+            length: (self.blocks / 16).clamp(1, RUN_MAX),
+        }
+    }
+
+    /// How many of its blocks come before this one.
+    fn index(&self, block: u16) -> u32 {
+        u32::from(block - self.start) / u32::from(BLOCK)
     }
 
     fn block(&self, index: u32) -> u16 {
@@ -710,7 +813,66 @@ mod tests {
         assert!(ports.recommend(0, now).is_exhausted);
     }
 
+    #[test]
+    fn whoever_asks_next_is_sent_beyond_what_may_have_been_offered() {
+        let now = Instant::now();
+        let mut ports = begun(20000, 30000, 1);
+        let far = 4 * 64;
+        assert_eq!(ports.tell(0, now).current, 20000);
+        // Nothing was seen of what the client has offered since.
+        assert_eq!(ports.tell(0, now).current, 20000 + far);
+        ports.seen(20000 + far);
+        assert_eq!(ports.tell(0, now).current, 20004 + 2 * far);
+        // One that counts by itself has nothing to do with what it is told.
+        ports.seen(25000);
+        assert_eq!(ports.tell(0, now).current, 25004 + far);
+        assert_eq!(ports.tell(0, now + RINGING).current, 25004 + far);
+    }
+
+    #[test]
+    fn when_all_may_have_been_offered_the_place_is_as_good_as_any() {
+        let now = Instant::now();
+        let mut ports = begun(20000, 20012, 1);
+        let mut told = || ports.tell(0, now).current;
+        assert_eq!(
+            [told(), told(), told(), told()],
+            [20000, 20004, 20008, 20012]
+        );
+        assert_eq!(told(), 20000);
+        // Better one that may ring than one whose last call has just ended.
+        ports.occupy(block(20000));
+        ports.release(block(20000), now);
+        assert_eq!(ports.tell(0, now).current, 20004);
+        assert!(!ports.tell(0, now).is_exhausted);
+    }
+
     proptest! {
+        /// Whenever its processes ask, a client that hands out no more blocks in between than are thought
+        /// of never offers one twice.
+        #[test]
+        fn no_block_is_offered_twice_while_processes_ask(
+            draw in 0u32..2501,
+            steps in proptest::collection::vec((0usize..=64, 0usize..=64), 1..15),
+        ) {
+            let now = Instant::now();
+            let mut ports = Ports::new(&[Range::of_client(20000, 30000)], 1, &mut |_| draw);
+            let mut offered = std::collections::HashSet::new();
+            let mut counter = ports.tell(0, now).current;
+            for (calls, answered) in steps {
+                let mut own = Vec::new();
+                for _ in 0..calls {
+                    prop_assert!(offered.insert(counter), "{counter} is offered twice");
+                    own.push(counter);
+                    counter = if counter >= 30000 { 20000 } else { counter + BLOCK };
+                }
+                for port in own.into_iter().take(answered) {
+                    ports.seen(port);
+                    ports.occupy(ports_of(port));
+                }
+                counter = ports.tell(0, now).current;
+            }
+        }
+
         /// A client hands out the block at its counter, and goes back to the start when that is not
         /// below the end it was told.
         #[test]

@@ -66,7 +66,7 @@ impl Core {
         let known = home.filter(|home| places.contains(home));
         let alive = known.filter(|&home| self.layers[home].is_usable(now));
         let part = self.config.part_of(server.1);
-        let has_ports = |layer: &Layer| !layer.ports.recommend(part, now).is_exhausted;
+        let has_ports = |layer: &Layer| !layer.ports.is_used_up(part);
         let roomy = alive.filter(|&home| has_ports(&self.layers[home]));
         let name = format!("{server:?}");
         let chosen = roomy
@@ -81,8 +81,8 @@ impl Core {
             .or_else(|| places.first().copied())
             .unwrap_or(0);
         self.set_home(server, chosen);
+        let ports = self.layers[chosen].ports.tell(part, now);
         let layer = &self.layers[chosen];
-        let ports = layer.ports.recommend(part, now);
         let config = NodeConfig {
             start_port: ports.start,
             end_port: ports.end,

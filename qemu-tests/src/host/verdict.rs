@@ -17,6 +17,9 @@ use crate::tests::Test;
 /// How long the kernel's log may take to reach the console after a test.
 const CONSOLE_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Steps, and complaints of each program, that are told of a test that failed: the last ones.
+const TOLD: usize = 12;
+
 /// What came of a test.
 pub struct Verdict {
     /// Whether it passed.
@@ -42,6 +45,10 @@ pub fn run(vm: &mut Vm, test: &Test, patience: Duration, directory: &Path) -> Re
             .with_context(|| format!("cannot write {}", log.display()))?;
         let mut lines = vec![format!("{name} ... FAILED ({seconds:.1} s)")];
         lines.extend(why.lines().map(|line| format!("    {line}")));
+        lines.extend(outcome.steps().map(|step| format!("    {step}")));
+        for complaint in complaints(directory)? {
+            lines.push(format!("    {complaint}"));
+        }
         lines.push(format!("    log and captures: {}", directory.display()));
         lines.join("\n")
     } else {
@@ -61,6 +68,48 @@ struct Outcome {
     guest_is_sound: bool,
     seconds: f64,
     log: Vec<String>,
+}
+
+/// What begins a line of the log that tells a step of the test.
+const STEP: &str = "---";
+
+impl Outcome {
+    /// The last steps of the test.
+    fn steps(&self) -> impl Iterator<Item = &str> {
+        let steps: Vec<_> = self
+            .log
+            .iter()
+            .filter(|line| line.starts_with(STEP))
+            .collect();
+        let earlier = steps.len().saturating_sub(TOLD);
+        steps.into_iter().skip(earlier).map(String::as_str)
+    }
+}
+
+/// The last warnings and errors in the logs a test's programs left: where a run cannot be looked at
+/// afterwards, they are all there is to learn from.
+fn complaints(directory: &Path) -> Result<Vec<String>> {
+    let cannot_read = || format!("cannot read {}", directory.display());
+    let entries = fs::read_dir(directory).with_context(cannot_read)?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = paths
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(cannot_read)?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    paths.sort();
+    let mut found = Vec::new();
+    for path in paths {
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| line.contains("WARN") || line.contains("ERROR"))
+            .collect();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let last = lines.iter().skip(lines.len().saturating_sub(TOLD));
+        found.extend(last.map(|line| format!("{name}: {line}")));
+    }
+    Ok(found)
 }
 
 /// Follows one test to its end: the guest's own verdict, overruled by the kernel's console.
@@ -91,7 +140,7 @@ fn watch(vm: &mut Vm, test: &Test, patience: Duration) -> Result<Outcome> {
             }
             Event::Report(Report::Step(text)) => {
                 log.push(format!(
-                    "--- {:.1} s: {text}",
+                    "{STEP} {:.1} s: {text}",
                     began.elapsed().as_secs_f64()
                 ));
             }
