@@ -21,10 +21,10 @@ use serde::{Deserialize, Serialize};
 use super::network::{CALLEE, CALLER, EAST, Network, WEST};
 use super::rtpengine::{self, Rtpengine};
 use super::setup::Figure;
+use crate::guest::LREP_CL;
 use crate::guest::module;
 use crate::guest::netns::Namespace;
 use crate::guest::process::Process;
-use crate::guest::sip::lrep_cl;
 use crate::guest::topology::Family;
 use crate::guest::wait::{LIMIT, until};
 
@@ -424,10 +424,7 @@ fn start_lrep_cl(namespace: &Namespace) -> Result<Process> {
     // Of an earlier one.
     let _ = fs::remove_file(LOG);
     let (west, east) = (WEST.of(Family::Ipv4), EAST.of(Family::Ipv4));
-    // From memory: the clock leaps while the host is asked for a page of a shared file.
-    let program = "/tmp/lrep-cl";
-    fs::copy(lrep_cl(), program).context("cannot copy lrep-cl")?;
-    let mut command = namespace.command(program);
+    let mut command = namespace.command(LREP_CL);
     command
         .args(["run", "--start-port=1024", "--end-port=65528"])
         .args(["--idle-timeout=3600", "--request-rate=0"])

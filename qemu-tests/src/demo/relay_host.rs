@@ -9,10 +9,11 @@ use anyhow::{Result, bail};
 use super::signalling::Signalling;
 use super::stage::Stage;
 use super::words::node;
+use crate::guest::LREP_CL;
 use crate::guest::lab::Lab;
 use crate::guest::module;
 use crate::guest::process::Process;
-use crate::guest::sip::{Message, Setup, lrep_cl, start_daemon, start_server};
+use crate::guest::sip::{Message, Setup, start_daemon, start_server};
 use crate::guest::topology::Topology;
 use crate::guest::wait::{LIMIT, until};
 
@@ -79,6 +80,6 @@ impl<'a> Host<'a> {
     }
     /// What `lrep-cl` prints on this host.
     pub fn lrep_cl(&self, verb: &str) -> Result<String> {
-        self.net.relay.run(&lrep_cl(), &[verb])
+        self.net.relay.run(LREP_CL, &[verb])
     }
 }

@@ -10,11 +10,11 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use lrep_cl::tls::Files;
 
+use super::LREP_CL;
 use super::lab::Lab;
 use super::netns::Namespace;
 use super::process::Process;
 use super::shell;
-use super::sip::lrep_cl;
 use super::wait::{LIMIT, until};
 
 /// Where such a host serves its table.
@@ -34,7 +34,7 @@ impl Certificates {
         // From an earlier run in this guest.
         let _ = fs::remove_dir_all(&directory);
         let made = |arguments: &[&str]| {
-            let mut command = Command::new(lrep_cl());
+            let mut command = Command::new(LREP_CL);
             command.args(["tls", arguments[0]]).arg(&directory);
             shell::run(command.args(&arguments[1..]))
         };
@@ -99,7 +99,7 @@ impl MediaHost {
     /// Serves, and waits until it does.
     pub fn start(&self, namespace: &Namespace) -> Result<Process> {
         let files = self.certificates.files(&self.name);
-        let mut command = namespace.command(&lrep_cl());
+        let mut command = namespace.command(LREP_CL);
         command
             .args(["tsl", "--listen", &self.address()])
             .args(["--allow-name", CONTROLLER, "--log-level", "debug"])

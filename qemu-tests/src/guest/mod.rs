@@ -27,6 +27,7 @@ pub mod topology;
 pub mod wait;
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -34,16 +35,29 @@ use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::wait::wait;
 use nix::unistd::Pid;
 
+use crate::protocol::{SHARE, WORK};
+
+/// The agent, in the guest's memory.
+const AGENT: &str = "/run/qemu-tests";
+
+/// The daemon, which is the command line too, in the guest's memory.
+pub const LREP_CL: &str = "/run/lrep-cl";
+
 /// Runs the guest's part, as its first process.
 ///
 /// It starts the agent as its only child and from then on only collects the processes nobody else
 /// waits for. When the agent ends, so does the guest.
 pub fn main() -> Result<ExitCode> {
     agent::prepare_system()?;
-    // Out of the shared directory, whose content the host may replace at any time.
-    let program = "/run/qemu-tests";
-    fs::copy("/proc/self/exe", program).context("cannot copy the test agent")?;
-    let agent = Command::new(program)
+    // Out of the shared directory, whose content the host may replace at any time, and of which each
+    // page is a question to the host.
+    let agent = Path::new("/proc/self/exe");
+    fs::copy(agent, AGENT).context("cannot copy the test agent")?;
+    let daemon = Path::new(SHARE).join(WORK).join("bin/lrep-cl");
+    if daemon.is_file() {
+        fs::copy(daemon, LREP_CL).context("cannot copy lrep-cl")?;
+    }
+    let agent = Command::new(AGENT)
         .arg("agent")
         .spawn()
         .context("cannot start the test agent")?;

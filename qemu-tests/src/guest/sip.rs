@@ -15,13 +15,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::LREP_CL;
 use super::capture::Capture;
 use super::lab::Lab;
 use super::netns::Namespace;
 use super::process::Process;
 use super::topology::{CALLEE, CALLER, EAST, Topology, WEST, udp};
 use super::wait::{LIMIT, until};
-use crate::protocol::{SHARE, WORK};
 
 /// SIP port of everybody.
 pub const PORT: u16 = 5060;
@@ -99,20 +99,14 @@ impl Default for Setup {
     }
 }
 
-/// Path of the daemon, which is the command line too.
-pub fn lrep_cl() -> String {
-    format!("{SHARE}/{WORK}/bin/lrep-cl")
-}
-
 /// Starts the daemon and waits until it answers.
 pub fn start_daemon(lab: &Lab, relay: &Namespace, setup: &Setup) -> Result<Process> {
-    let program = lrep_cl();
     ensure!(
-        Path::new(&program).is_file(),
+        Path::new(LREP_CL).is_file(),
         "lrep-cl is missing beside the test runner: build it ('make userspace')"
     );
     let log = lab.file("lrep-cl.log");
-    let mut command = relay.command(&program);
+    let mut command = relay.command(LREP_CL);
     command
         .args(["run", "--listen", setup.socket, "--log-level", "debug"])
         .args([

@@ -13,12 +13,13 @@ use serde_json::Value;
 
 use super::many_calls::ManyCalls;
 use super::{Test, tests};
+use crate::guest::LREP_CL;
 use crate::guest::lab::Lab;
 use crate::guest::media_host::Certificates;
 use crate::guest::media_hosts::Host;
 use crate::guest::module;
 use crate::guest::process::Process;
-use crate::guest::sip::{Setup, lrep_cl, start_daemon, start_server};
+use crate::guest::sip::{Setup, start_daemon, start_server};
 use crate::guest::topology::{Topology, udp};
 use crate::guest::wait::{LIMIT, until};
 
@@ -231,7 +232,7 @@ impl Installation {
 pub(super) fn wait_until_ready(net: &Topology, socket: &str, hosts: &[Host]) -> Result<()> {
     let arguments = ["tsl", "list", "--json", "--control-sock", socket];
     until("every host ready", LIMIT, || {
-        let listed = net.relay.run(&lrep_cl(), &arguments)?;
+        let listed = net.relay.run(LREP_CL, &arguments)?;
         let listed: Vec<Value> = serde_json::from_str(&listed).context("no JSON")?;
         let ready = listed.iter().filter(|tsl| tsl["health"] == "ready").count();
         Ok((ready == hosts.len()).then_some(()))

@@ -16,6 +16,7 @@ use nix::sys::signal::Signal;
 
 use super::fixture::{CALLEE_RTP, CALLER_RTP, EAST_RTP, LOCALS, PORTS, WEST_RTP, expect};
 use super::{Test, tests};
+use crate::guest::LREP_CL;
 use crate::guest::lab::Lab;
 use crate::guest::media_host::{Certificates, MediaHost};
 use crate::guest::module;
@@ -23,7 +24,7 @@ use crate::guest::netns::Namespace;
 use crate::guest::process::Process;
 use crate::guest::relay::Relay;
 use crate::guest::rtp::Party;
-use crate::guest::sip::{Setup, lrep_cl, start_daemon};
+use crate::guest::sip::{Setup, start_daemon};
 use crate::guest::topology::{CALLEE, CALLER, EAST, Topology, WEST, udp};
 use crate::guest::wait::{LIMIT, until};
 
@@ -108,7 +109,7 @@ fn a_daemon_here_and_one_elsewhere_of_the_same_owner_take_turns(lab: &Lab) -> Re
     let is = |health: &str| {
         until(&format!("a relay that is {health}"), LIMIT, || {
             let list = ["tsl", "list", "--control-sock", "/tmp/elsewhere.sock"];
-            let listed = net.caller.run(&lrep_cl(), &list)?;
+            let listed = net.caller.run(LREP_CL, &list)?;
             Ok(listed.contains(health).then_some(()))
         })
     };

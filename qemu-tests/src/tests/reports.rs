@@ -10,11 +10,11 @@ use serde_json::Value;
 use super::fixture::{Call, expect, rtcp_of};
 use super::path::Path;
 use super::{Test, tests, tests_on_all_paths};
+use crate::guest::LREP_CL;
 use crate::guest::lab::Lab;
 use crate::guest::process::Process;
 use crate::guest::relay::Reports;
 use crate::guest::rtp::{rtcp, send_all};
-use crate::guest::sip::lrep_cl;
 use crate::guest::wait::{LIMIT, until};
 
 pub const ON_ALL_PATHS: &[Test] = tests_on_all_paths![
@@ -124,7 +124,7 @@ fn the_command_line_tells_the_round_trip(lab: &Lab) -> Result<()> {
     let path = Path::IPV4;
     let call = Call::new(lab, path)?;
     let log = lab.file("reports.log");
-    let mut command = call.net.relay.command(&lrep_cl());
+    let mut command = call.net.relay.command(LREP_CL);
     command.args(["reports", "--json"]);
     let _listener = Process::start("lrep-cl", &mut command, &log)?;
     // The caller's report, and the callee's answer to it.
@@ -156,7 +156,7 @@ fn the_command_line_tells_the_round_trip(lab: &Lab) -> Result<()> {
     );
     ensure!(heard["jitter"] == 9, "{heard}");
     // One that wants one report ends with it.
-    let mut command = call.net.relay.command(&lrep_cl());
+    let mut command = call.net.relay.command(LREP_CL);
     command.args(["reports", "--count", "1"]);
     let mut listener = Process::start("lrep-cl", &mut command, &lab.file("report.log"))?;
     let status = until("the end after one report", LIMIT, || {
