@@ -303,10 +303,10 @@ impl Ports {
     }
 
     /// Whether no block is free in the part that this port belongs to.
-    pub fn is_exhausted(&self, port: u16, now: Instant) -> bool {
+    pub fn is_exhausted(&self, port: u16) -> bool {
         let mut parts = self.parts.iter().rev();
         let part = parts.find(|part| part.start <= port);
-        part.is_some_and(|part| self.look(part, now).is_exhausted)
+        part.is_some_and(|part| self.free(part).next().is_none())
     }
 
     /// Has this client go on where [`Self::recommend`] says, and nobody be sent there after it.
@@ -744,7 +744,7 @@ mod tests {
         for port in (20000..20020).step_by(4) {
             ports.occupy(block(port));
         }
-        assert!(ports.is_exhausted(20000, now) && !ports.is_exhausted(40000, now));
+        assert!(ports.is_exhausted(20000) && !ports.is_exhausted(40000));
         assert!(!ports.recommend(0, now).is_exhausted);
     }
 

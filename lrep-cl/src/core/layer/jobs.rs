@@ -146,7 +146,7 @@ impl Layer {
                     |label| label.escape_ascii().to_string(),
                 );
                 let port = media.answerer.local.port();
-                let is_exhausted = self.ports.is_exhausted(port, io.now);
+                let is_exhausted = self.ports.is_exhausted(port);
                 let cause = Shortage::of(is_exhausted, || self.ports_leaked());
                 warn!(
                     %call_id,
