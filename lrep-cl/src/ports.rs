@@ -13,117 +13,21 @@
 //! A client can be told one range only. Where an operator gives several, each is a part of the ports,
 //! or several parts when there are more clients than ranges; what is left over is somebody's reserve.
 
-use std::cmp::Reverse;
+mod part;
+mod range;
+
 use std::collections::VecDeque;
-use std::fmt;
-use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use ahash::HashMap;
-use serde_with::{DeserializeFromStr, SerializeDisplay};
 
-/// Ports of one call: RTP and RTCP towards the answerer, then towards the offerer.
-pub const BLOCK: u16 = 4;
+use self::part::{Part, divide};
+use self::range::ports_of;
+pub use self::range::{BLOCK, OVERSHOOT, Range, list};
 
 /// How long ports of an ended call are not recommended, so that late packets of its parties do
 /// not reach another call.
 pub const QUARANTINE: Duration = Duration::from_secs(60);
-
-/// How long a call may ring, and its ports not be seen: what proxies grant it at least, their timer C
-/// (RFC 3261, section 16.6).
-pub const RINGING: Duration = Duration::from_secs(180);
-
-/// The most blocks that are thought to be offered from where a client goes on.
-const RUN_MAX: u32 = 64;
-
-/// How many such places are remembered: each process of a client is told one when it starts, and has
-/// another by its own count.
-const RUNS: usize = 32;
-
-/// The ports beyond `end_port` a client may use: it tests its counter before adding the block,
-/// so its last block begins at the first value not below `end_port`, at most 3 above it, and has
-/// 4 ports.
-pub const OVERSHOOT: u16 = 6;
-
-/// Ports of a relay that follow each other; the text form is `20000-29999`.
-#[derive(Clone, Copy, Debug, DeserializeFromStr, PartialEq, Eq, SerializeDisplay)]
-pub struct Range {
-    /// The first one.
-    pub first: u16,
-    /// The last one, as the operator names it.
-    pub last: u16,
-    /// How many more are the relay's.
-    beyond: u16,
-}
-
-impl Range {
-    /// Those that a client uses whose module was given these as `start_port` and `end_port`: more than
-    /// they say.
-    pub fn of_client(start: u16, end: u16) -> Self {
-        Self {
-            first: start,
-            last: end,
-            beyond: OVERSHOOT + 1,
-        }
-    }
-
-    /// All ports that are the relay's.
-    pub fn owned(&self) -> RangeInclusive<u16> {
-        self.first..=self.last.saturating_add(self.beyond)
-    }
-
-    /// How many ports the operator names.
-    pub fn size(&self) -> u32 {
-        u32::from(self.last.saturating_sub(self.first)) + 1
-    }
-
-    /// Whole blocks in it.
-    pub fn blocks(&self) -> u32 {
-        if self.beyond > 0 {
-            self.size().div_ceil(u32::from(BLOCK))
-        } else {
-            self.size() / u32::from(BLOCK)
-        }
-    }
-
-    /// What a client is told as its end. One that is a block's begin makes that block the last.
-    fn end(&self) -> u16 {
-        if self.beyond > 0 {
-            return self.last;
-        }
-        nth_block(self.first, self.blocks().saturating_sub(1))
-    }
-}
-
-impl FromStr for Range {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let range = text.split_once('-').and_then(|(first, last)| {
-            Some(Self {
-                first: first.trim().parse().ok()?,
-                last: last.trim().parse().ok()?,
-                beyond: 0,
-            })
-        });
-        range.ok_or_else(|| {
-            format!("`{text}` is no range of ports: allowed are 20000-29999 and the like")
-        })
-    }
-}
-
-impl fmt::Display for Range {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first, self.last)
-    }
-}
-
-/// Ranges as they are told to people.
-pub fn list(ranges: &[Range]) -> String {
-    let ranges: Vec<_> = ranges.iter().map(ToString::to_string).collect();
-    ranges.join(", ")
-}
 
 /// Which ports are in use and which come next.
 #[derive(Debug)]
@@ -140,45 +44,6 @@ pub struct Ports {
     released: HashMap<u16, Instant>,
     /// The same in the order of time, with some that were released again since.
     resting: VecDeque<(Instant, u16)>,
-    /// Where clients may have offered blocks to calls that ring, in the order of time.
-    offered: VecDeque<(Instant, Run)>,
-}
-
-/// Blocks that follow each other in a part, its first after its last.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    /// Where the part starts, and how many blocks it has.
-    part: (u16, u32),
-    /// How many blocks of the part come before it.
-    first: u32,
-    length: u32,
-}
-
-impl Run {
-    fn contains(&self, block: u16) -> bool {
-        let (start, blocks) = self.part;
-        let index = block
-            .checked_sub(start)
-            .map(|offset| u32::from(offset / BLOCK));
-        index.is_some_and(|index| {
-            index < blocks && (index + blocks - self.first) % blocks < self.length
-        })
-    }
-}
-
-/// A part of a range.
-#[derive(Debug)]
-struct Part {
-    /// Whose it is.
-    client: usize,
-    start: u16,
-    end: u16,
-    /// Whole blocks in it, at least one.
-    blocks: u32,
-    /// Begin of the block that comes next.
-    cursor: u16,
-    /// Whether any port was seen; before that the cursor stands where chance has put it.
-    moved: bool,
 }
 
 /// What a client is told of ports.
@@ -212,7 +77,6 @@ impl Ports {
             occupied: 0,
             released: HashMap::default(),
             resting: VecDeque::new(),
-            offered: VecDeque::with_capacity(RUNS),
         }
     }
 
@@ -313,31 +177,16 @@ impl Ports {
     pub fn tell(&mut self, client: usize, now: Instant) -> Recommended {
         let client = client.min(self.clients - 1);
         // Where it is by its own count, calls may ring whose ports were not seen.
-        let own = self.parts.iter().filter(|part| part.client == client);
-        let counting = own.filter(|part| part.moved);
-        let runs: Vec<_> = counting.map(|part| part.run(part.cursor)).collect();
-        for run in runs {
-            self.offer(run, now);
+        let own = self.parts.iter_mut().filter(|part| part.client == client);
+        for part in own.filter(|part| part.moved) {
+            part.offer(part.cursor, now);
         }
         let told = self.recommend(client, now);
-        let part = self.parts.iter().find(|part| part.start == told.start);
-        if let Some(run) = part.map(|part| part.run(told.current)) {
-            self.offer(run, now);
+        let mut parts = self.parts.iter_mut();
+        if let Some(part) = parts.find(|part| part.start == told.start) {
+            part.offer(told.current, now);
         }
         told
-    }
-
-    fn offer(&mut self, run: Run, now: Instant) {
-        let is_old = |since: Instant| now.saturating_duration_since(since) >= RINGING;
-        while self.offered.len() >= RUNS
-            || self
-                .offered
-                .front()
-                .is_some_and(|(since, _)| is_old(*since))
-        {
-            self.offered.pop_front();
-        }
-        self.offered.push_back((now, run));
     }
 
     /// Whether every block that this client may be told has a port in use.
@@ -373,7 +222,7 @@ impl Ports {
         let is_rested = |block: &u16| self.is_rested(*block, now);
         let best = self
             .free(part)
-            .find(|block| !self.is_offered(*block, now) && is_rested(block))
+            .find(|block| !part.is_offered(*block, now) && is_rested(block))
             .or_else(|| self.free(part).find(is_rested))
             .or_else(|| self.free(part).next());
         Recommended {
@@ -397,13 +246,6 @@ impl Ports {
             .filter(move |block| !ports_of(*block).any(is_used))
     }
 
-    /// Whether a block may have been offered to a call that rings.
-    fn is_offered(&self, block: u16, now: Instant) -> bool {
-        self.offered.iter().any(|(since, run)| {
-            run.contains(block) && now.saturating_duration_since(*since) < RINGING
-        })
-    }
-
     /// Whether no port of a block was in use a short while ago.
     fn is_rested(&self, block: u16, now: Instant) -> bool {
         !ports_of(block).any(|port| {
@@ -414,118 +256,11 @@ impl Ports {
     }
 }
 
-/// Gives each client a part of its own, as large as can be: a range, or an equal share of one. Ranges
-/// that are left over go to those who have the least, as a second choice.
-fn divide(ranges: &[Range], clients: u32) -> Vec<Part> {
-    let mut sharers = vec![0; ranges.len()];
-    for _ in 0..clients {
-        let share = |index: &usize| {
-            let others = sharers[*index];
-            (ranges[*index].blocks() / (others + 1), Reverse(others))
-        };
-        // Of equal ones the first.
-        if let Some(largest) = (0..ranges.len()).rev().max_by_key(share) {
-            sharers[largest] += 1;
-        }
-    }
-    let mut parts: Vec<Part> = Vec::new();
-    for (range, &sharers) in ranges.iter().zip(&sharers) {
-        match sharers {
-            0 => {}
-            1 => parts.push(Part::new(parts.len(), range.first, range.end())),
-            _ => {
-                let blocks = range.blocks() / sharers;
-                for share in 0..sharers {
-                    let start = nth_block(range.first, share * blocks);
-                    // A client whose end is a block's begin uses no port beyond that block.
-                    let end = nth_block(start, blocks.saturating_sub(1));
-                    parts.push(Part::new(parts.len(), start, end));
-                }
-            }
-        }
-    }
-    for (range, _) in ranges
-        .iter()
-        .zip(&sharers)
-        .filter(|(_, sharers)| **sharers == 0)
-    {
-        let has = |client: &usize| -> u32 {
-            let own = parts.iter().filter(|part| part.client == *client);
-            own.map(|part| part.blocks).sum()
-        };
-        let least = (0..clients as usize).min_by_key(has).unwrap_or(0);
-        parts.push(Part::new(least, range.first, range.end()));
-    }
-    parts
-}
-
-/// Begin of the block that so many others come before.
-fn nth_block(start: u16, others: u32) -> u16 {
-    // Blocks are counted inside of ranges.
-    let offset = u16::try_from(others * u32::from(BLOCK)).unwrap_or(0);
-    start.saturating_add(offset)
-}
-
-impl Part {
-    fn new(client: usize, start: u16, end: u16) -> Self {
-        let size = u32::from(end.saturating_sub(start)) + 1;
-        Self {
-            client,
-            start,
-            end,
-            blocks: size.div_ceil(u32::from(BLOCK)),
-            cursor: start,
-            moved: false,
-        }
-    }
-
-    /// Calls are answered in another order than they were offered, so a port up to half the range
-    /// behind the cursor is an older offer and leaves it alone. The first port ever seen says
-    /// where the client is.
-    fn seen(&mut self, port: u16) {
-        let current = self.index(self.cursor);
-        let seen = self.index(port) % self.blocks;
-        let ahead = (seen + self.blocks - current) % self.blocks;
-        if ahead <= self.blocks / 2 || !self.moved {
-            self.moved = true;
-            self.cursor = self.block((seen + 1) % self.blocks);
-        }
-    }
-
-    /// The begins of its blocks, the cursor's first.
-    fn order(&self) -> impl Iterator<Item = u16> + '_ {
-        let first = self.index(self.cursor);
-        (0..self.blocks).map(move |step| self.block((first + step) % self.blocks))
-    }
-
-    /// The blocks a client that goes on at this one may offer before the first is seen. Of a small part
-    /// they are fewer, so that some are left.
-    fn run(&self, block: u16) -> Run {
-        Run {
-            part: (self.start, self.blocks),
-            first: self.index(block),
-            length: (self.blocks / 16).clamp(1, RUN_MAX),
-        }
-    }
-
-    /// How many of its blocks come before this one.
-    fn index(&self, block: u16) -> u32 {
-        u32::from(block - self.start) / u32::from(BLOCK)
-    }
-
-    fn block(&self, index: u32) -> u16 {
-        nth_block(self.start, index)
-    }
-}
-
-fn ports_of(block: u16) -> impl Iterator<Item = u16> {
-    (0..BLOCK).filter_map(move |offset| block.checked_add(offset))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
+    use super::part::RINGING;
     use super::*;
     use proptest::prelude::*;
 
@@ -693,30 +428,6 @@ mod tests {
             .map(|client| ports.recommend(client, now).current)
             .collect();
         assert_eq!(currents, [20000, 20020, 20040]);
-    }
-
-    #[test]
-    fn a_range_reads_back_from_its_text_and_ends_where_it_says() {
-        let range: Range = "20000-29999".parse().expect("a range");
-        assert_eq!(range.to_string(), "20000-29999");
-        assert_eq!(range.owned(), 20000..=29999);
-        assert_eq!(
-            (range.size(), range.blocks(), range.end()),
-            (10_000, 2500, 29_996)
-        );
-        assert_eq!(Range::of_client(20000, 30000).owned(), 20000..=30007);
-        for text in [
-            "",
-            "20000",
-            "20000-",
-            "-20000",
-            "20000-70000",
-            "a-b",
-            "1-2-3",
-        ] {
-            let error = text.parse::<Range>().expect_err(text);
-            assert!(error.contains("20000-29999"), "{error}");
-        }
     }
 
     #[test]

@@ -51,8 +51,7 @@ pub fn main() -> Result<ExitCode> {
     agent::prepare_system()?;
     // Out of the shared directory, whose content the host may replace at any time, and of which each
     // page is a question to the host.
-    let agent = Path::new("/proc/self/exe");
-    fs::copy(agent, AGENT).context("cannot copy the test agent")?;
+    fs::copy("/proc/self/exe", AGENT).context("cannot copy the test agent")?;
     let daemon = Path::new(SHARE).join(WORK).join("bin/lrep-cl");
     if daemon.is_file() {
         fs::copy(daemon, LREP_CL).context("cannot copy lrep-cl")?;
